@@ -1,0 +1,32 @@
+/** What a service offers the WebSocket door: one path, and one session for each connection on it. */
+import type { CodeName, Failure } from '../protocol/codes.ts'
+import type { Millis } from './ids.ts'
+import type { Peer } from './ports.ts'
+
+export interface Endpoint<Up> {
+  readonly path: string
+  readonly codec: {
+    /** The text of one frame, checked. Throws a Failure. */
+    read(text: string): Up
+    /** What the peer is told about its mistake. */
+    failure(failure: Failure): string
+  }
+  /** Largest frame, in bytes. */
+  readonly maxBytes: number
+  /** A connection that was not admitted after so long is told `tooLate` and closed. */
+  readonly firstWordWithin: Millis
+  readonly tooLate: CodeName
+  open(peer: Peer): Session<Up>
+}
+
+/** One connection, as its service sees it. */
+export interface Session<Up> {
+  /** A message with the text it came as. Throws a Failure when it is wrong; then it had no effect. */
+  message(message: Up, text: string): void
+  /** The connection is gone; `goodbye` when the peer closed it with 1000. Called once, last. */
+  closed(goodbye: boolean): void
+  /** A ping went out after everything sent so far. */
+  pinged(): void
+  /** The pong to the last such ping came. */
+  ponged(): void
+}

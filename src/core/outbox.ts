@@ -1,0 +1,118 @@
+/**
+ * The text frames of one leg, numbered from 1 as both ends count them: the last ones that were sent, in case the
+ * connection turns out to have lost them, and those that wait because the leg is not there. Bounded both ways. Frames
+ * are the strings they came as; nothing is copied.
+ */
+import { BUFFER_CHARS, BUFFER_FRAMES } from '../protocol/limits.ts'
+
+export interface Replay {
+  /** What was missed, in order. */
+  readonly frames: readonly string[]
+  /** Some of what was missed is gone for good. */
+  readonly gap: boolean
+}
+
+export class Outbox {
+  /** Sent ones first, then those that wait. */
+  #kept: string[] = []
+  #keptChars = 0
+  /** How many at the end of #kept wait. */
+  #waiting = 0
+  #waitingChars = 0
+  /** Number of the last frame sent; null when a restart of the server lost the count. */
+  #sent: number | null = 0
+  /** Number of the last frame that was sent when the last ping was. */
+  #marked = 0
+  /** A notice found no room. */
+  #overflowed = false
+
+  /** A frame goes out now. */
+  sent(text: string): void {
+    if (this.#sent !== null) this.#sent++
+    this.#keep(text)
+  }
+
+  /** A frame must wait. False when there is no room for it. */
+  hold(text: string): boolean {
+    if (this.#waiting === BUFFER_FRAMES || this.#waitingChars + text.length > BUFFER_CHARS) return false
+    this.#waiting++
+    this.#waitingChars += text.length
+    this.#keep(text)
+    return true
+  }
+
+  /** A notice of the server's own must wait; when there is no room, the leg will be told that there is a gap. */
+  holdNotice(text: string): void {
+    if (!this.hold(text)) this.#overflowed = true
+  }
+
+  /** The leg comes in as a new client: the count starts again. Returns what waited. It is sent with `sent`. */
+  restart(): readonly string[] {
+    const waiting = this.#kept.slice(this.#kept.length - this.#waiting)
+    this.#reset(0)
+    return waiting
+  }
+
+  /**
+   * The leg comes back and has got `received` frames. Returns what it missed, which from now on counts as sent, or
+   * null when it claims more than was sent.
+   */
+  resume(received: number): Replay | null {
+    const base = this.#sent
+    if (base !== null && received > base) return null
+    const missed = base === null ? 0 : base - received
+    const kept = this.#kept.length - this.#waiting
+    const replayed = Math.min(missed, kept)
+    const frames = this.#kept.slice(kept - replayed)
+    const gap = base === null || missed > kept || this.#overflowed
+    this.#reset(received)
+    for (const text of frames) this.sent(text)
+    return { frames, gap }
+  }
+
+  /** The process that counted is gone; whatever the leg says it received is believed once. */
+  forget(): void {
+    this.#reset(0)
+    this.#sent = null
+  }
+
+  /** A ping follows the last frame sent. */
+  mark(): void {
+    this.#marked = this.#sent ?? 0
+  }
+
+  /** Its pong came: what was sent before the ping has arrived, because a connection keeps the order. */
+  confirm(): void {
+    const unconfirmed = (this.#sent ?? 0) - this.#marked
+    const sentKept = this.#kept.length - this.#waiting
+    for (let drop = sentKept - unconfirmed; drop > 0; drop--) this.#dropOldest()
+  }
+
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  #keep(text: string): void {
+    this.#kept.push(text)
+    this.#keptChars += text.length
+    while (this.#kept.length > BUFFER_FRAMES || this.#keptChars > BUFFER_CHARS) {
+      // A single frame larger than the bound is kept: it has just gone out or was let in by `hold`.
+      if (this.#kept.length === 1) return
+      this.#dropOldest()
+    }
+  }
+
+  #dropOldest(): void {
+    this.#keptChars -= this.#kept.shift()?.length ?? 0
+  }
+
+  #reset(sent: number): void {
+    this.#kept = []
+    this.#keptChars = 0
+    this.#waiting = 0
+    this.#waitingChars = 0
+    this.#sent = sent
+    this.#marked = sent
+    this.#overflowed = false
+  }
+}

@@ -1,0 +1,175 @@
+/**
+ * What the core and the services need from the world. Each port has one contract suite in `test/contract/`, run for
+ * every implementation alike. A port has a handful of methods; its comments say what order it keeps, what a repeated
+ * call does, and what failure looks like.
+ */
+import type { CodeName, EndReason, Failure } from '../protocol/codes.ts'
+import type { Call, EndedBy } from './call.ts'
+import type { CallId, Millis } from './ids.ts'
+import type { Kind } from './kinds.ts'
+
+/** The other end of one connection. */
+export interface Peer {
+  /** Short, for logs; says nothing about the person. */
+  readonly id: string
+  /**
+   * Sends one text frame after those before it. False when it will not arrive: the connection is closed, or it reads
+   * so slowly that it is being closed (`slow_reader`) and `closed` follows.
+   */
+  send(text: string): boolean
+  /** False once either end has begun to close. */
+  readonly open: boolean
+  /** Tells the peer what was wrong with something it asked earlier, and closes if the code's row says so. */
+  refuse(failure: Failure): void
+  /** Closes with a code and its name, after what was sent before. Repeated calls do nothing. */
+  close(code: number, reason: string): void
+  /** The peer has said who it is. From now on it may be silent, and its log lines carry this context. */
+  admit(context: object): void
+  /** Asks for a sign of life; says once, within `PROBE_TIMEOUT`, whether one came. */
+  probe(verdict: (alive: boolean) => void): void
+}
+
+/** What happens to a call that the log must know. Told in order for each call. */
+export type CallRecord =
+  | {
+      is: 'created'
+      id: CallId
+      at: Millis
+      kind: Kind
+      /** What the call is about in the app: the ride; null where there is no such thing. */
+      subject: string | null
+      /** User ids by side: driver and passenger, caller and callee; null on a line. */
+      parties: readonly [string | null, string | null]
+      metadata: Record<string, unknown> | null
+    }
+  | { is: 'active'; id: CallId; at: Millis }
+  /** The user who sent the first offer. */
+  | { is: 'initiated'; id: CallId; by: string }
+  | { is: 'ended'; id: CallId; at: Millis; reason: EndReason; by: EndedBy; detail: string | null }
+
+/**
+ * The log of calls. `append` never blocks, never throws and keeps the order; a record told twice counts once.
+ * What was appended is on this machine's disk once `synced` resolves.
+ */
+export interface CallLog {
+  append(record: CallRecord): void
+  /**
+   * Resolves when everything appended or saved so far would outlive a crash of the process and of the machine. Rejects
+   * with `storage_unavailable` when it cannot be written; what failed is tried again later unless it is `retract`ed.
+   */
+  synced(): Promise<void>
+  /** Takes back a call that was created, appended and never acknowledged: nothing of it will be in the log. */
+  retract(id: CallId): void
+}
+
+/** A live call with what its service must know of it besides; both are plain JSON. */
+export interface Snapshot {
+  readonly call: Call
+  readonly detail: unknown
+}
+
+/** Live calls, so that they outlive the process. The last `save` of a call wins; on disk with the next `synced`. */
+export interface Snapshots {
+  save(snapshot: Snapshot): void
+  /** Forgets a call; one that is not there is forgotten already. */
+  drop(id: CallId): void
+  /** All that were saved and not dropped, in the order of their first save. One that cannot be read is left out and logged. */
+  load(kind: Kind): Snapshot[]
+}
+
+/** Answers given under an `Idempotency-Key`, so that a repeated request gets the first one's. On disk with the next `synced`. */
+export interface Receipts {
+  /** The receipt kept under this key, unless it expired. */
+  find(key: string, now: Millis): Receipt | null
+  keep(key: string, receipt: Receipt): void
+  /** Forgets one that was kept; one that is not there is forgotten already. */
+  drop(key: string): void
+}
+
+export interface Receipt {
+  /** Digest of the request, so that another body under the same key is noticed. */
+  readonly digest: string
+  /** What was answered, as JSON. */
+  readonly answer: string
+  readonly expires: Millis
+}
+
+/** Reading the call log, for `GET /calls`. */
+export interface CallQuery {
+  readonly ride: string | null
+  readonly user: string | null
+  readonly service: Kind | null
+  readonly status: 'created' | 'active' | 'ended' | null
+  readonly reason: EndReason | null
+  /** Created at or after, and before. */
+  readonly from: Millis | null
+  readonly to: Millis | null
+  /** Rows older than this row id; null: the newest. */
+  readonly before: number | null
+  readonly limit: number
+}
+
+export interface CallRow {
+  readonly id: number
+  readonly session_id: string
+  readonly ride_id: string | null
+  readonly driver_id: string | null
+  readonly passenger_id: string | null
+  readonly status: 'created' | 'active' | 'ended'
+  readonly initiated_by: string | null
+  readonly end_reason: string | null
+  /** ISO 8601 in UTC, to the millisecond. */
+  readonly created_at: string
+  readonly connected_at: string | null
+  readonly ended_at: string | null
+  readonly service: Kind
+  readonly ended_by: string | null
+  readonly detail: string | null
+  readonly metadata: Record<string, unknown> | null
+}
+
+export interface CallHistory {
+  /** Newest first. Rejects with `storage_unavailable` when the database does not answer. */
+  find(query: CallQuery): Promise<CallRow[]>
+  /** The row of one call, or null. */
+  get(id: string): Promise<CallRow | null>
+}
+
+/** The time, and one coarse way to be woken. */
+export interface Clock {
+  /** Never goes back, whatever the wall clock does. */
+  now(): Millis
+  /** Calls back once, at or up to 50 ms after the instant; at once in the next turn when it is past. */
+  alarm(at: Millis, ring: () => void): Alarm
+}
+
+export interface Alarm {
+  /** Does nothing when it rang or was cancelled. */
+  cancel(): void
+}
+
+/** Structured log lines. Context is bound when the logger is made. Never a key, a token or sound. */
+export interface Log {
+  debug(context: object, message: string): void
+  info(context: object, message: string): void
+  warn(context: object, message: string): void
+  error(context: object, message: string): void
+  child(context: object): Log
+}
+
+/** What is counted. Labels come from closed sets only, so the number of series is bounded. */
+export interface Metrics {
+  callOpened(kind: Kind): void
+  /** A call became active so many milliseconds after its first leg came in. */
+  callConnected(kind: Kind, setUp: Millis): void
+  callEnded(kind: Kind, reason: EndReason): void
+  /** A frame was forwarded. Called for every frame; costs an increment. */
+  relayed(kind: Kind): void
+  /** Time from reading a frame to handing it on, of a sample of the frames. */
+  relayTook(kind: Kind, took: Millis): void
+  /** Something was refused or cut off, by cause. */
+  rejected(cause: CodeName): void
+  resumed(kind: Kind): void
+  socketOpened(): void
+  socketClosed(): void
+}

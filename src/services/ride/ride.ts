@@ -1,0 +1,290 @@
+/**
+ * One live ride: the call as `core` steps it, and for each leg the connection that sits in it and the frames it is
+ * owed. Says the core's notices in the ride's words. Deliberately not here: finding rides, creating them, proving who
+ * somebody is (rides.ts), and what a connection may say when (session.ts).
+ */
+import { type Call, type CallEvent, type Effect, type Live, type Notice, recover, step } from '../../core/call.ts'
+import { type CallId, type Millis, otherSide, SIDES, type Side } from '../../core/ids.ts'
+import { Outbox } from '../../core/outbox.ts'
+import type { Alarm, CallLog, Clock, Log, Metrics, Peer, Snapshots } from '../../core/ports.ts'
+import { codes, fail, NORMAL_CLOSE } from '../../protocol/codes.ts'
+import { type RideDown, type Role, write } from '../../protocol/ride.ts'
+
+export const ROLES: readonly [Role, Role] = ['driver', 'passenger']
+
+/** What the ride service knows of a call besides the call. Plain JSON: it is kept in the snapshot. */
+export interface RideDetail {
+  readonly rideId: string
+  /** User ids of driver and passenger. */
+  readonly users: readonly [string, string]
+  readonly metadata: Record<string, unknown> | null
+  readonly createdAt: Millis
+  /** How often each leg came in; its resume token is good for the last time only. */
+  readonly generations: readonly [number, number]
+  readonly initiatedBy: Side | null
+}
+
+export interface RideWorld {
+  readonly clock: Clock
+  readonly callLog: CallLog
+  readonly snapshots: Snapshots
+  readonly metrics: Metrics
+  readonly log: Log
+  /** The ride has ended and can be forgotten. */
+  readonly ended: (ride: Ride) => void
+}
+
+interface Seat {
+  peer: Peer | null
+  readonly outbox: Outbox
+}
+
+export class Ride {
+  readonly #world: RideWorld
+  readonly #log: Log
+  readonly #seats: readonly [Seat, Seat] = [
+    { peer: null, outbox: new Outbox() },
+    { peer: null, outbox: new Outbox() },
+  ]
+  #call: Call
+  #detail: RideDetail
+  #alarm: Alarm | null = null
+  #firstJoinAt: Millis | null = null
+
+  constructor(call: Live, detail: RideDetail, world: RideWorld) {
+    this.#call = call
+    this.#detail = detail
+    this.#world = world
+    this.#log = world.log.child({ session: call.id })
+  }
+
+  /** Starts the clock of a new ride and keeps its snapshot. */
+  begin(): void {
+    this.#save()
+    this.#setAlarm(this.#call.at === 'waiting' ? this.#call.until : null)
+  }
+
+  /** Takes the ride up after a restart of the server. */
+  recover(): void {
+    if (this.#call.at === 'ended') return
+    for (const seat of this.#seats) seat.outbox.forget()
+    const [next, effects] = recover(this.#call, this.#world.clock.now())
+    this.#become(next, effects)
+  }
+
+  get id(): CallId {
+    return this.#call.id
+  }
+
+  get call(): Call {
+    return this.#call
+  }
+
+  get detail(): RideDetail {
+    return this.#detail
+  }
+
+  /** Who sits in a leg now. */
+  peer(side: Side): Peer | null {
+    return this.#seats[side].peer
+  }
+
+  sideOf(userId: string): Side | null {
+    const side = this.#detail.users.indexOf(userId)
+    return side === 0 || side === 1 ? side : null
+  }
+
+  /**
+   * A client that knows nothing of the call yet takes the leg. Who sat there is closed with `taken_over`.
+   * `token` makes the resume token for the generation this is.
+   */
+  join(side: Side, peer: Peer, token: (generation: number) => string): void {
+    const seat = this.#seats[side]
+    this.#firstJoinAt ??= this.#world.clock.now()
+    const generation = this.#sit(side, peer)
+    const waited = seat.outbox.restart()
+    const { users, rideId } = this.#detail
+    this.#say(side, { type: 'authenticated', user_id: users[side], resume_token: token(generation) })
+    this.#say(side, { type: 'session_joined', session_id: this.id, ride_id: rideId })
+    this.apply({ is: 'join', side })
+    if (this.#call.at === 'ended') return
+    for (const text of waited) this.#deliver(seat, text)
+  }
+
+  /** The client that sat there comes back on another connection, having got `received` frames. */
+  resume(side: Side, peer: Peer, received: number, token: (generation: number) => string): void {
+    const seat = this.#seats[side]
+    const replay = seat.outbox.resume(received)
+    if (replay === null) throw fail('resume_failed')
+    const generation = this.#sit(side, peer)
+    const { frames, gap } = replay
+    const resumed = { type: 'resumed', replayed: frames.length, resume_token: token(generation) } as const
+    peer.send(write(gap ? { ...resumed, gap } : resumed))
+    for (const text of frames) peer.send(text)
+    this.#world.metrics.resumed('ride')
+    this.apply({ is: 'resume', side })
+  }
+
+  /** Forwards a frame as it came, or keeps it while the other leg is not there. The hot path. */
+  relay(from: Side, text: string): void {
+    const seat = this.#seats[otherSide(from)]
+    if (seat.peer !== null) {
+      seat.outbox.sent(text)
+      seat.peer.send(text)
+    } else if (this.#call.at === 'ended') {
+      throw fail('session_not_found')
+    } else if (!seat.outbox.hold(text)) {
+      throw fail('buffer_full')
+    }
+    this.#world.metrics.relayed('ride')
+  }
+
+  /** Notes who sent the first offer. */
+  offered(side: Side): void {
+    if (this.#detail.initiatedBy !== null || this.#call.at === 'ended') return
+    this.#detail = { ...this.#detail, initiatedBy: side }
+    this.#world.callLog.append({ is: 'initiated', id: this.id, by: this.#detail.users[side] })
+    this.#save()
+  }
+
+  /** Sends a frame of the server's own to a leg that sits. */
+  answer(side: Side, text: string): void {
+    this.#deliver(this.#seats[side], text)
+  }
+
+  /** The connection in a leg is gone. One that was taken over changes nothing. */
+  left(side: Side, peer: Peer, goodbye: boolean): void {
+    const seat = this.#seats[side]
+    if (seat.peer !== peer) return
+    seat.peer = null
+    this.apply({ is: goodbye ? 'leave' : 'drop', side })
+  }
+
+  /** Every frame sent to the leg so far is followed by a ping, or its pong came. */
+  pinged(side: Side): void {
+    this.#seats[side].outbox.mark()
+  }
+
+  ponged(side: Side): void {
+    this.#seats[side].outbox.confirm()
+  }
+
+  apply(event: CallEvent): void {
+    const [next, effects] = step(this.#call, event, this.#world.clock.now())
+    this.#become(next, effects)
+  }
+
+  /** Lets go of every connection without a word to the call, which its snapshot will carry over. */
+  suspend(): void {
+    this.#alarm?.cancel()
+    for (const seat of this.#seats) {
+      const { peer } = seat
+      seat.peer = null
+      peer?.close(codes.draining.close, 'draining')
+    }
+  }
+
+  #sit(side: Side, peer: Peer): number {
+    const seat = this.#seats[side]
+    const before = seat.peer
+    seat.peer = peer
+    before?.close(codes.taken_over.close, 'taken_over')
+    const generation = this.#detail.generations[side] + 1
+    const [driver, passenger] = this.#detail.generations
+    this.#detail = {
+      ...this.#detail,
+      generations: side === 0 ? [generation, passenger] : [driver, generation],
+    }
+    this.#save()
+    return generation
+  }
+
+  #become(next: Call, effects: Effect[]): void {
+    const before = this.#call
+    this.#call = next
+    if (next !== before && next.at !== 'ended') this.#save()
+    for (const effect of effects) this.#do(effect)
+    if (next.at === 'ended' && before.at !== 'ended') this.#finish()
+  }
+
+  #do(effect: Effect): void {
+    switch (effect.do) {
+      case 'tell':
+        for (const message of words(effect.notice)) this.#say(effect.side, message)
+        return
+      case 'alarm':
+        return this.#setAlarm(effect.at)
+      case 'record':
+        return this.#record(effect.what, effect.at)
+    }
+  }
+
+  #record(what: 'active' | 'ended', at: Millis): void {
+    const { callLog, metrics } = this.#world
+    const call = this.#call
+    if (call.at === 'ended' && what === 'ended') {
+      const { id, reason, by } = call
+      callLog.append({ is: 'ended', id, at, reason, by, detail: null })
+      metrics.callEnded('ride', reason)
+      this.#log.info({ reason, by: typeof by === 'number' ? ROLES[by] : by }, 'call ended')
+    } else {
+      callLog.append({ is: 'active', id: this.id, at })
+      metrics.callConnected('ride', at - (this.#firstJoinAt ?? at))
+      this.#log.info({}, 'call active')
+    }
+  }
+
+  /** The call is over: whoever is still there has been told and is closed. */
+  #finish(): void {
+    this.#alarm?.cancel()
+    this.#world.snapshots.drop(this.id)
+    this.#world.ended(this)
+    for (const side of SIDES) {
+      const seat = this.#seats[side]
+      const { peer } = seat
+      seat.peer = null
+      peer?.close(NORMAL_CLOSE, this.#call.at === 'ended' ? this.#call.reason : '')
+    }
+  }
+
+  #say(side: Side, message: RideDown): void {
+    const seat = this.#seats[side]
+    const text = write(message)
+    if (seat.peer === null) seat.outbox.holdNotice(text)
+    else this.#deliver(seat, text)
+  }
+
+  #deliver(seat: Seat, text: string): void {
+    seat.outbox.sent(text)
+    seat.peer?.send(text)
+  }
+
+  #save(): void {
+    this.#world.snapshots.save({ call: this.#call, detail: this.#detail })
+  }
+
+  #setAlarm(at: Millis | null): void {
+    this.#alarm?.cancel()
+    this.#alarm = at === null ? null : this.#world.clock.alarm(at, () => this.apply({ is: 'tick' }))
+  }
+}
+
+/** A notice of the core in the ride's words. */
+function words(notice: Notice): RideDown[] {
+  switch (notice.is) {
+    case 'joined':
+      return [{ type: 'participant_joined', role: ROLES[notice.side] }]
+    case 'away':
+      return [{ type: 'participant_reconnecting', role: ROLES[notice.side], grace_ms: notice.grace }]
+    case 'back':
+      return [{ type: 'participant_resumed', role: ROLES[notice.side] }]
+    case 'left':
+      return [{ type: 'participant_left', role: ROLES[notice.side] }]
+    case 'warning':
+      return [{ type: 'call_warning', remaining_ms: notice.remaining }]
+    case 'ended':
+      return notice.reason === 'max_duration_reached' || notice.reason === 'join_timeout'
+        ? [{ type: 'call_timeout', reason: notice.reason }]
+        : [{ type: 'call_ended', reason: notice.reason }]
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * One connection on `/ws`: a stranger until `authenticate` or `resume`, then a leg of a ride. Decides what may be said
+ * when; the ride decides what it does.
+ */
+import type { Session } from '../../core/door.ts'
+import type { Side } from '../../core/ids.ts'
+import type { Peer } from '../../core/ports.ts'
+import { fail } from '../../protocol/codes.ts'
+import { type RideUp, write } from '../../protocol/ride.ts'
+import type { Ride } from './ride.ts'
+
+const PONG = write({ type: 'pong' })
+
+/** Who a connection turned out to be. */
+export interface Seated {
+  readonly ride: Ride
+  readonly side: Side
+}
+
+/** Lets a stranger in. `seated` is called once, at once or after the live holder of the leg was asked; or never. */
+export interface Reception {
+  authenticate(message: RideUp & { type: 'authenticate' }, peer: Peer, seated: (who: Seated) => void): void
+  resume(message: RideUp & { type: 'resume' }, peer: Peer): Seated
+}
+
+type State = { at: 'stranger' } | { at: 'asking' } | ({ at: 'seated' } & Seated) | { at: 'gone' }
+
+export class RideSession implements Session<RideUp> {
+  readonly #peer: Peer
+  readonly #reception: Reception
+  #state: State = { at: 'stranger' }
+
+  constructor(peer: Peer, reception: Reception) {
+    this.#peer = peer
+    this.#reception = reception
+  }
+
+  message(message: RideUp, text: string): void {
+    const state = this.#state
+    if (state.at !== 'seated') return this.#introduce(message)
+    const { ride, side } = state
+    switch (message.type) {
+      case 'ice_candidate':
+      case 'answer':
+        return ride.relay(side, text)
+      case 'offer':
+        ride.relay(side, text)
+        return ride.offered(side)
+      case 'heartbeat':
+        return ride.answer(side, PONG)
+      case 'end_call':
+        return ride.apply({ is: 'hangUp', side })
+      case 'authenticate':
+      case 'resume':
+        throw fail('already_authenticated')
+    }
+  }
+
+  closed(goodbye: boolean): void {
+    const state = this.#state
+    this.#state = { at: 'gone' }
+    if (state.at === 'seated') state.ride.left(state.side, this.#peer, goodbye)
+  }
+
+  pinged(): void {
+    if (this.#state.at === 'seated') this.#state.ride.pinged(this.#state.side)
+  }
+
+  ponged(): void {
+    if (this.#state.at === 'seated') this.#state.ride.ponged(this.#state.side)
+  }
+
+  #introduce(message: RideUp): void {
+    if (this.#state.at !== 'stranger') throw fail('not_authenticated')
+    if (message.type === 'resume') {
+      this.#seat(this.#reception.resume(message, this.#peer))
+    } else if (message.type === 'authenticate') {
+      this.#state = { at: 'asking' }
+      this.#reception.authenticate(message, this.#peer, (who) => this.#seat(who))
+    } else {
+      throw fail('not_authenticated')
+    }
+  }
+
+  #seat(who: Seated): void {
+    this.#state = { at: 'seated', ...who }
+  }
+}
