@@ -20,6 +20,7 @@ import { WARNING_AHEAD } from '../protocol/limits.ts'
 import { type CallId, type Millis, otherSide, SIDES, type Side } from './ids.ts'
 import { type Kind, rulesOf } from './kinds.ts'
 
+/** `until`: when the grace of a leg that is away is over. The call's own end may come first. */
 export type Leg = { at: 'absent' } | { at: 'present' } | { at: 'away'; until: Millis }
 
 /** What was agreed when the call was opened. Spans in milliseconds. */
@@ -76,9 +77,10 @@ export type CallEvent =
   | { is: 'limit'; limit: Millis }
   | { is: 'tick' }
 
-/** What a leg is told. `side` is the other leg, whom it is about. */
+/** What a leg is told. `side` is the other leg, whom it is about: nothing of one it has not been told of as `joined`. */
 export type Notice =
   | { is: 'joined'; side: Side }
+  /** Away for `grace` at most: the rest of the call, when that is shorter. */
   | { is: 'away'; side: Side; grace: Millis }
   | { is: 'back'; side: Side }
   | { is: 'left'; side: Side }
@@ -175,7 +177,7 @@ function join(call: Live, side: Side, now: Millis): Step {
       ...effects,
       ...tell(joined, other, { is: 'joined', side }),
       ...tell(joined, side, { is: 'joined', side: other }),
-      ...(otherAway === null ? [] : tell(joined, side, { is: 'away', side: other, grace: otherAway - now })),
+      ...(otherAway === null ? [] : tellAway(joined, other, otherAway, now)),
     ],
   ]
 }
@@ -206,26 +208,36 @@ function activate(call: Waiting, now: Millis): Step {
   ]
 }
 
-/** When a call that is active since an instant reaches its limit, and when to warn of that. */
+/**
+ * When a call that is active since an instant reaches its limit, and when to warn of that. One that has been active
+ * for longer than a limit it is given now ends now, not in the past.
+ */
 function ends(since: Millis, limit: Millis | null, now: Millis): Pick<Active, 'until' | 'warnAt'> {
   if (limit === null) return { until: null, warnAt: null }
-  const until = since + limit
+  const until = Math.max(since + limit, now)
   const warnAt = until - WARNING_AHEAD
   return { until, warnAt: limit >= 2 * WARNING_AHEAD && warnAt > now ? warnAt : null }
 }
 
 function drop(call: Live, side: Side, now: Millis): Step {
   if (call.legs[side].at !== 'present') return [call, []]
-  const until = Math.min(now + call.terms.grace, call.until ?? Number.POSITIVE_INFINITY)
-  if (until <= now) return leave(call, side, now, 'clock')
+  const { grace } = call.terms
+  if (grace <= 0) return leave(call, side, now, 'clock')
+  const until = now + grace
   const away = withLeg(call, side, { at: 'away', until })
-  return [away, tell(away, otherSide(side), { is: 'away', side, grace: until - now })]
+  return [away, away.at === 'active' ? tellAway(away, side, until, now) : []]
+}
+
+/** The whole grace is kept in the leg, since the limit may be moved; what the other leg is told ends with the call. */
+function tellAway(call: Active, side: Side, until: Millis, now: Millis): Effect[] {
+  const grace = Math.min(until, call.until ?? until) - now
+  return tell(call, otherSide(side), { is: 'away', side, grace })
 }
 
 function leave(call: Live, side: Side, now: Millis, by: EndedBy): Step {
   if (call.legs[side].at === 'absent') return [call, []]
   const gone = withLeg(call, side, ABSENT)
-  const told = tell(gone, otherSide(side), { is: 'left', side })
+  const told = gone.at === 'active' ? tell(gone, otherSide(side), { is: 'left', side }) : []
   const rules = rulesOf(call.terms.kind)
   const reason = call.at === 'active' ? (by === 'clock' ? rules.lost : rules.left)[side] : rules.leftWaiting[side]
   if (reason === null) return [gone, told]
@@ -245,8 +257,10 @@ function relimit(call: Live, limit: Millis, now: Millis): Step {
 }
 
 /** Ends the call, telling every leg that is or will be back. */
-function end(call: Live, reason: EndReason, by: EndedBy, at: Millis): Step {
+function end(call: Live, reason: EndReason, by: EndedBy, now: Millis): Step {
   const since = call.at === 'active' ? call.since : null
+  // Between two processes even a clock that never goes back may have been set back.
+  const at = Math.max(now, since ?? now)
   const ended: Ended = { at: 'ended', id: call.id, terms: call.terms, legs: call.legs, since, endedAt: at, reason, by }
   return [
     ended,
@@ -286,7 +300,7 @@ function expire(call: Live, at: Millis): Step {
 }
 
 /** A leg that is absent is told nothing; one that is away finds it when it comes back. */
-function tell(call: Live, side: Side, notice: Notice): Effect[] {
+function tell(call: Call, side: Side, notice: Notice): Effect[] {
   return call.legs[side].at === 'absent' ? [] : [{ do: 'tell', side, notice }]
 }
 

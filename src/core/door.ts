@@ -1,9 +1,11 @@
 /** What a service offers the WebSocket door: one path, and one session for each connection on it. */
 import type { CodeName, Failure } from '../protocol/codes.ts'
 import type { Millis } from './ids.ts'
+import type { Kind } from './kinds.ts'
 import type { Peer } from './ports.ts'
 
 export interface Endpoint<Up> {
+  readonly kind: Kind
   readonly path: string
   readonly codec: {
     /** The text of one frame, checked. Throws a Failure. */
@@ -21,8 +23,11 @@ export interface Endpoint<Up> {
 
 /** One connection, as its service sees it. */
 export interface Session<Up> {
-  /** A message with the text it came as. Throws a Failure when it is wrong; then it had no effect. */
-  message(message: Up, text: string): void
+  /**
+   * A message with the text it came as. True when it was forwarded to the other party, false when it was for the
+   * server. Throws a Failure when it is wrong; then it had no effect.
+   */
+  message(message: Up, text: string): boolean
   /** The connection is gone; `goodbye` when the peer closed it with 1000. Called once, last. */
   closed(goodbye: boolean): void
   /** A ping went out after everything sent so far. */

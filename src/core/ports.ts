@@ -165,7 +165,7 @@ export interface Metrics {
   callEnded(kind: Kind, reason: EndReason): void
   /** A frame was forwarded. Called for every frame; costs an increment. */
   relayed(kind: Kind): void
-  /** Time from reading a frame to handing it on, of a sample of the frames. */
+  /** Time from getting a frame to having handed it on, of a sample of the frames. */
   relayTook(kind: Kind, took: Millis): void
   /** Something was refused or cut off, by cause. */
   rejected(cause: CodeName): void

@@ -136,7 +136,6 @@ export class Ride {
     } else if (!seat.outbox.hold(text)) {
       throw fail('buffer_full')
     }
-    this.#world.metrics.relayed('ride')
   }
 
   /** Notes who sent the first offer. */

@@ -7,11 +7,11 @@ import { open } from '../../core/call.ts'
 import type { Endpoint, Session } from '../../core/door.ts'
 import { type CallId, callId, type Millis, type Side } from '../../core/ids.ts'
 import type { CallLog, Clock, Log, Metrics, Peer, Receipts, Snapshots } from '../../core/ports.ts'
-import { fail } from '../../protocol/codes.ts'
+import { Failure, fail } from '../../protocol/codes.ts'
 import type { CreateSession, SessionView } from '../../protocol/http.ts'
 import { AUTHENTICATE_TIMEOUT, METADATA_BYTES } from '../../protocol/limits.ts'
 import { type RideUp, rideCodec } from '../../protocol/ride.ts'
-import { Ride, type RideDetail, type RideWorld } from './ride.ts'
+import { ROLES, Ride, type RideDetail, type RideWorld } from './ride.ts'
 import { RideSession, type Seated } from './session.ts'
 import type { RideTokens } from './tokens.ts'
 
@@ -81,7 +81,7 @@ export class Rides {
   async create(request: CreateSession, receipt: string | null): Promise<Created> {
     if (this.#draining) throw fail('draining')
     checkRequest(request, this.#deps.terms)
-    const digest = receipt === null ? '' : this.#deps.digest(JSON.stringify(request, Object.keys(request).sort()))
+    const digest = receipt === null ? '' : this.#deps.digest(canonical(request))
     const before = receipt === null ? null : this.#deps.receipts.find(receipt, this.#deps.clock.now())
     if (before !== null && before.digest !== digest) throw fail('idempotency_mismatch')
     if (before !== null) {
@@ -138,6 +138,7 @@ export class Rides {
   /** What phones connect to. */
   endpoint(): Endpoint<RideUp> {
     return {
+      kind: 'ride',
       path: '/ws',
       codec: rideCodec,
       maxBytes: this.#deps.terms.maxMessageBytes,
@@ -204,27 +205,25 @@ export class Rides {
     if (token !== undefined && !this.#deps.tokens.isJoin(token, ride.id, side)) throw fail('join_token_invalid')
     if (token === undefined && requireJoinToken) throw fail('join_token_required')
     const holder = ride.peer(side)
-    if (holder === null || token !== undefined) {
-      this.#join(ride, side, peer)
-      seated({ ride, side })
-      return
-    }
+    if (holder === null || token !== undefined) return this.#join(ride, side, peer, seated)
     // Both parties know the session id, so whoever sits there stays if there is life in the connection.
     holder.probe((alive) => {
       if (!peer.open) return
       try {
-        if (alive && ride.peer(side) === holder) throw fail('already_connected')
-        if (!alive && ride.peer(side) === holder) ride.left(side, holder, false)
-        this.#authenticate(message, peer, seated)
+        if (ride.peer(side) !== holder) this.#authenticate(message, peer, seated)
+        else if (alive) throw fail('already_connected')
+        else this.#join(ride, side, peer, seated)
       } catch (error) {
-        peer.refuse(error instanceof Error && 'code' in error ? (error as ReturnType<typeof fail>) : fail('internal'))
+        if (!(error instanceof Failure)) throw error
+        peer.refuse(error)
       }
     })
   }
 
-  #join(ride: Ride, side: Side, peer: Peer): void {
+  #join(ride: Ride, side: Side, peer: Peer, seated: (who: Seated) => void): void {
+    peer.admit({ session: ride.id, role: ROLES[side] })
+    seated({ ride, side })
     ride.join(side, peer, (generation) => this.#deps.tokens.resume(ride.id, side, generation))
-    peer.admit({ session: ride.id, role: side === 0 ? 'driver' : 'passenger' })
   }
 
   #resume(message: RideUp & { type: 'resume' }, peer: Peer): Seated {
@@ -235,9 +234,15 @@ export class Rides {
     const { side } = claim
     if (ride.detail.generations[side] !== claim.generation) throw fail('resume_failed')
     ride.resume(side, peer, message.received, (generation) => tokens.resume(ride.id, side, generation))
-    peer.admit({ session: ride.id, role: side === 0 ? 'driver' : 'passenger' })
+    peer.admit({ session: ride.id, role: ROLES[side] })
     return { ride, side }
   }
+}
+
+/** The same text for the same request, however its body was written. */
+function canonical(request: CreateSession): string {
+  const { ride_id, driver_id, passenger_id, max_duration, join_window, metadata } = request
+  return JSON.stringify([ride_id, driver_id, passenger_id, max_duration ?? null, join_window ?? null, metadata ?? null])
 }
 
 function checkRequest(request: CreateSession, terms: RideTerms): void {

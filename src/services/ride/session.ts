@@ -35,21 +35,28 @@ export class RideSession implements Session<RideUp> {
     this.#reception = reception
   }
 
-  message(message: RideUp, text: string): void {
+  message(message: RideUp, text: string): boolean {
     const state = this.#state
-    if (state.at !== 'seated') return this.#introduce(message)
+    if (state.at !== 'seated') {
+      this.#introduce(message)
+      return false
+    }
     const { ride, side } = state
     switch (message.type) {
       case 'ice_candidate':
       case 'answer':
-        return ride.relay(side, text)
+        ride.relay(side, text)
+        return true
       case 'offer':
         ride.relay(side, text)
-        return ride.offered(side)
+        ride.offered(side)
+        return true
       case 'heartbeat':
-        return ride.answer(side, PONG)
+        ride.answer(side, PONG)
+        return false
       case 'end_call':
-        return ride.apply({ is: 'hangUp', side })
+        ride.apply({ is: 'hangUp', side })
+        return false
       case 'authenticate':
       case 'resume':
         throw fail('already_authenticated')

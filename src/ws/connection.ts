@@ -1,0 +1,272 @@
+/**
+ * One WebSocket connection, from the 101 to its close: bounds what comes in and what waits to go out, notices when the
+ * other end is dead, and turns text into checked messages for its service's session. It is the service's `Peer`.
+ *
+ * The runtime calls `close` handlers from inside `ws.close`, and a send can find out that a connection must be closed
+ * while a service is in the middle of a change. So nothing here closes at once: it marks the connection as no longer
+ * open, and closes when the change is finished.
+ */
+import type { ServerWebSocket } from 'bun'
+import type { Endpoint, Session } from '../core/door.ts'
+import type { Millis } from '../core/ids.ts'
+import type { Alarm, Clock, Log, Metrics, Peer } from '../core/ports.ts'
+import { type CodeName, codes, Failure, fail, NORMAL_CLOSE } from '../protocol/codes.ts'
+import { ERROR_WINDOW, ERRORS_BEFORE_CLOSE, PROBE_TIMEOUT } from '../protocol/limits.ts'
+import { Bucket } from './rate.ts'
+
+/** What the operator set for every connection. Spans in milliseconds. */
+export interface ConnectionTerms {
+  readonly heartbeatInterval: Millis
+  readonly heartbeatTimeout: Millis
+  readonly messagesPerSecond: number
+  readonly bytesPerMinute: number
+}
+
+export interface ConnectionWorld {
+  readonly terms: ConnectionTerms
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+  /** The connection is gone. */
+  readonly gone: (connection: Connection) => void
+}
+
+/** What the HTTP door knows of a connection when it lets it in. */
+export interface Arrival {
+  readonly id: string
+  /** Address of the client, for the log. */
+  readonly address: string
+  /** The client has said who it is: its address gets the attempt back. */
+  readonly giveBack: () => void
+}
+
+/** Bytes that may wait to be read by a client before it counts as one that does not read. */
+export const MAX_UNREAD = 256 * 1024
+/** Time for the other end to finish a close, and for a slow one to read what it was told. */
+const CLOSE_TIMEOUT: Millis = 5_000
+/** One frame in so many is timed. A power of two. */
+const SAMPLE = 64
+
+export type Socket = ServerWebSocket<Connection>
+
+export class Connection implements Peer {
+  readonly id: string
+  readonly #world: ConnectionWorld
+  readonly #endpoint: Endpoint<unknown>
+  readonly #giveBack: () => void
+  readonly #messages: Bucket
+  readonly #bytes: Bucket
+  #log: Log
+  #socket: Socket | null = null
+  #session: Session<unknown> | null = null
+  #open = true
+  #admitted = false
+  #heardAt: Millis
+  #pingedAt: Millis
+  /** A ping went out whose pong has not come. */
+  #pongDue = false
+  #seen = 0
+  #errors = 0
+  #errorsSince: Millis = 0
+  /** Wakes for the next ping, the missing first word, or the end of patience with a close. */
+  #alarm: Alarm | null = null
+  #probes: { verdict: (alive: boolean) => void; alarm: Alarm }[] = []
+
+  constructor(endpoint: Endpoint<unknown>, arrival: Arrival, world: ConnectionWorld) {
+    this.id = arrival.id
+    this.#endpoint = endpoint
+    this.#world = world
+    this.#giveBack = arrival.giveBack
+    this.#log = world.log.child({ connection: arrival.id, address: arrival.address })
+    const { terms, clock } = world
+    const now = clock.now()
+    this.#heardAt = now
+    this.#pingedAt = now
+    this.#messages = new Bucket(terms.messagesPerSecond * 60, terms.messagesPerSecond * 4, now)
+    this.#bytes = new Bucket(terms.bytesPerMinute, terms.bytesPerMinute, now)
+  }
+
+  get open(): boolean {
+    return this.#open
+  }
+
+  /** The handshake is done. */
+  opened(socket: Socket): void {
+    this.#socket = socket
+    this.#log.debug({}, 'connection open')
+    this.#session = this.#endpoint.open(this)
+    const { clock } = this.#world
+    this.#alarm = clock.alarm(clock.now() + this.#endpoint.firstWordWithin, () => this.#firstWordMissing())
+  }
+
+  received(data: string | Uint8Array): void {
+    const now = this.#world.clock.now()
+    this.#heard(now)
+    if (!this.#open) return
+    try {
+      if (typeof data !== 'string') throw fail('binary_not_allowed')
+      this.#checkBounds(data, now)
+      const message = this.#endpoint.codec.read(data)
+      const forwarded = this.#session?.message(message, data)
+      if (forwarded === true) this.#countRelay(now)
+    } catch (error) {
+      this.#failed(error, now)
+    }
+  }
+
+  pinged(): void {
+    const now = this.#world.clock.now()
+    this.#heard(now)
+    if (this.#open && !this.#messages.take(1, now)) this.#failed(fail('rate_limited'), now)
+  }
+
+  ponged(): void {
+    this.#heard(this.#world.clock.now())
+    if (!this.#pongDue) return
+    this.#pongDue = false
+    this.#session?.ponged()
+  }
+
+  /** The socket is gone; `code` is what the peer closed with, or 1006. */
+  closed(code: number): void {
+    const goodbye = this.#open && code === NORMAL_CLOSE
+    this.#open = false
+    this.#socket = null
+    this.#alarm?.cancel()
+    this.#answerProbes(false)
+    this.#log.debug({ code }, 'connection closed')
+    const session = this.#session
+    this.#session = null
+    this.#world.gone(this)
+    session?.closed(goodbye)
+  }
+
+  send(text: string): boolean {
+    if (!this.#open || this.#socket === null) return false
+    // Positive: on its way. Otherwise it waits in memory (-1) or was not taken (0).
+    const sent = this.#socket.send(text)
+    if (sent > 0) return true
+    if (sent === -1 && this.#socket.getBufferedAmount() <= MAX_UNREAD) return true
+    this.#log.warn({}, 'connection does not read')
+    this.#cutOff('slow_reader')
+    return false
+  }
+
+  refuse(failure: Failure): void {
+    if (!this.#open) return
+    this.#world.metrics.rejected(failure.code)
+    this.#log.debug({ code: failure.code, field: failure.field }, 'message refused')
+    this.send(this.#endpoint.codec.failure(failure))
+    const { close } = codes[failure.code]
+    if (close !== null) this.close(close, failure.code)
+  }
+
+  close(code: number, reason: string): void {
+    if (!this.#open) return
+    this.#open = false
+    this.#alarm?.cancel()
+    const { clock } = this.#world
+    queueMicrotask(() => {
+      this.#socket?.close(code, reason)
+      if (this.#socket === null) return
+      this.#alarm = clock.alarm(clock.now() + CLOSE_TIMEOUT, () => this.#socket?.terminate())
+    })
+  }
+
+  admit(context: object): void {
+    if (this.#admitted) return
+    this.#admitted = true
+    this.#giveBack()
+    this.#log = this.#log.child(context)
+    this.#log.info({}, 'connection admitted')
+    this.#schedule()
+  }
+
+  probe(verdict: (alive: boolean) => void): void {
+    const { clock } = this.#world
+    const alarm = clock.alarm(clock.now() + PROBE_TIMEOUT, () => this.#answerProbes(false))
+    this.#probes.push({ verdict, alarm })
+    this.#ping()
+  }
+
+  #heard(now: Millis): void {
+    this.#heardAt = now
+    if (this.#probes.length > 0) this.#answerProbes(true)
+  }
+
+  #answerProbes(alive: boolean): void {
+    const probes = this.#probes
+    this.#probes = []
+    for (const { verdict, alarm } of probes) {
+      alarm.cancel()
+      verdict(alive)
+    }
+  }
+
+  #checkBounds(text: string, now: Millis): void {
+    const { maxBytes } = this.#endpoint
+    // A character is one to three bytes of UTF-8, so most texts need not be measured.
+    if (text.length > maxBytes || (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes)) {
+      throw fail('message_too_large', `A message may have at most ${maxBytes} bytes.`)
+    }
+    if (!this.#messages.take(1, now) || !this.#bytes.take(text.length, now)) throw fail('rate_limited')
+  }
+
+  #countRelay(startedAt: Millis): void {
+    const { metrics, clock } = this.#world
+    const { kind } = this.#endpoint
+    metrics.relayed(kind)
+    if ((++this.#seen & (SAMPLE - 1)) === 0) metrics.relayTook(kind, clock.now() - startedAt)
+  }
+
+  #failed(error: unknown, now: Millis): void {
+    const failure = error instanceof Failure ? error : fail('internal')
+    if (failure.code === 'internal') this.#log.error({ err: error }, 'a message could not be handled')
+    this.refuse(failure)
+    if (!this.#open) return
+    if (now - this.#errorsSince > ERROR_WINDOW) {
+      this.#errorsSince = now
+      this.#errors = 0
+    }
+    if (++this.#errors >= ERRORS_BEFORE_CLOSE) {
+      this.#cutOff(failure.code === 'rate_limited' ? 'flooding' : 'too_many_errors')
+    }
+  }
+
+  #cutOff(cause: CodeName): void {
+    this.#world.metrics.rejected(cause)
+    this.close(codes[cause].close ?? NORMAL_CLOSE, cause)
+  }
+
+  #firstWordMissing(): void {
+    this.refuse(fail(this.#endpoint.tooLate))
+  }
+
+  /** Sets the alarm for the next ping or for the death of a silent connection, whichever is sooner. */
+  #schedule(): void {
+    const { clock, terms } = this.#world
+    const at = Math.min(this.#pingedAt + terms.heartbeatInterval, this.#heardAt + terms.heartbeatTimeout)
+    this.#alarm?.cancel()
+    this.#alarm = clock.alarm(at, () => this.#beat())
+  }
+
+  #beat(): void {
+    const { clock, terms } = this.#world
+    const now = clock.now()
+    if (now - this.#heardAt >= terms.heartbeatTimeout) {
+      this.#log.info({}, 'connection is dead')
+      this.#cutOff('heartbeat_timeout')
+      return
+    }
+    if (now - this.#pingedAt >= terms.heartbeatInterval) this.#ping()
+    this.#schedule()
+  }
+
+  #ping(): void {
+    this.#pingedAt = this.#world.clock.now()
+    // A second ping before the first pong marks nothing: that pong would be taken for its own.
+    if (!this.#pongDue) this.#session?.pinged()
+    this.#pongDue = true
+    this.#socket?.ping()
+  }
+}

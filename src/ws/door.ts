@@ -1,0 +1,84 @@
+/**
+ * The WebSocket door: bytes to messages and back. It bounds, beats and closes connections, and decides nothing about
+ * calls. Who may come in (origin, rate, route) was decided by the HTTP door before the upgrade.
+ */
+import type { WebSocketHandler } from 'bun'
+import type { Endpoint } from '../core/door.ts'
+import type { Clock, Log, Metrics } from '../core/ports.ts'
+import { codes } from '../protocol/codes.ts'
+import { type Arrival, Connection, type ConnectionTerms, type ConnectionWorld, MAX_UNREAD } from './connection.ts'
+
+export interface WsDeps {
+  readonly endpoints: readonly Endpoint<unknown>[]
+  readonly terms: ConnectionTerms
+  readonly clock: Clock
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+export class WsDoor {
+  readonly #endpoints: ReadonlyMap<string, Endpoint<unknown>>
+  readonly #world: ConnectionWorld
+  readonly #connections = new Set<Connection>()
+
+  constructor(deps: WsDeps) {
+    this.#endpoints = new Map(deps.endpoints.map((endpoint) => [endpoint.path, endpoint]))
+    this.#world = {
+      terms: deps.terms,
+      clock: deps.clock,
+      log: deps.log,
+      metrics: deps.metrics,
+      gone: (connection) => {
+        this.#connections.delete(connection)
+        deps.metrics.socketClosed()
+      },
+    }
+  }
+
+  /** Paths that take an upgrade. */
+  get paths(): readonly string[] {
+    return [...this.#endpoints.keys()]
+  }
+
+  /** Connections that are open or closing. */
+  get size(): number {
+    return this.#connections.size
+  }
+
+  /** The connection that an upgrade on this path will be; it is the socket's `data`. */
+  arrive(path: string, arrival: Arrival): Connection | null {
+    const endpoint = this.#endpoints.get(path)
+    return endpoint === undefined ? null : new Connection(endpoint, arrival, this.#world)
+  }
+
+  /** For the runtime's server. */
+  handlers(): WebSocketHandler<Connection> {
+    const largest = Math.max(...[...this.#endpoints.values()].map((endpoint) => endpoint.maxBytes))
+    return {
+      // Twice the limit, so that a message somewhat over it is answered with the limit's name before the close.
+      maxPayloadLength: 2 * largest,
+      // Heartbeats are ours: the runtime's own would hide from us when a connection was last heard.
+      idleTimeout: 0,
+      sendPings: false,
+      // Saves nothing on ciphertext and short messages, and costs memory for each connection.
+      perMessageDeflate: false,
+      // The connection closes before this; the runtime must never drop a frame in silence.
+      backpressureLimit: 4 * MAX_UNREAD,
+      closeOnBackpressureLimit: true,
+      open: (ws) => {
+        this.#connections.add(ws.data)
+        this.#world.metrics.socketOpened()
+        ws.data.opened(ws)
+      },
+      message: (ws, data) => ws.data.received(data),
+      ping: (ws) => ws.data.pinged(),
+      pong: (ws) => ws.data.ponged(),
+      close: (ws, code) => ws.data.closed(code),
+    }
+  }
+
+  /** Closes every connection that its service has not closed. Twice is fine. */
+  close(): void {
+    for (const connection of this.#connections) connection.close(codes.draining.close, 'draining')
+  }
+}
