@@ -1,0 +1,179 @@
+/**
+ * What one relayed candidate costs the server, side by side: the bare relay, PeerJS server and Ringdown are started
+ * together, each holds the same number of live calls, and they take turns under the same arrivals for several rounds.
+ */
+import { arrive, random } from './load/arrivals.ts'
+import { candidateSize, openPairs, type Pairs, type Protocol } from './load/pairs.ts'
+import { cpuMicros, median, otherLoad, othersNote, ownMicros, quantile, Samples } from './measure.ts'
+import { type Result, table } from './report.ts'
+import { bare, cores, installPeers, peerjs, ringdown, type Server, start } from './servers.ts'
+
+const calls = Number(process.env.BENCH_CALLS ?? 200)
+const perSecond = Number(process.env.BENCH_RATE ?? 15_000)
+const seconds = Number(process.env.BENCH_SECONDS ?? 4)
+const rounds = Number(process.env.BENCH_ROUNDS ?? 7)
+
+interface Turn {
+  microsPerMessage: number
+  serverBusy: number
+  generatorBusy: number
+  p50: number
+  p99: number
+  sent: number
+  lost: number
+  worstLagMs: number
+}
+
+interface Contender {
+  server: Server
+  pairs: Pairs
+  turns: Turn[]
+}
+
+async function turn({ server, pairs }: Contender, forSeconds: number, seed: number): Promise<Turn> {
+  const { parties } = pairs
+  // Frames of one direction arrive in the order they were sent, so a queue of instants for each party is enough to
+  // time them. Index 2n and 2n+1 are the parties of one call, in either order.
+  const due = parties.map(() => [] as number[])
+  const late = new Samples()
+  parties.forEach((party, index) => {
+    const queue = due[index] as number[]
+    let head = 0
+    party.relayed = () => {
+      late.add(performance.now() - (queue[head++] ?? Number.NaN))
+      if (head > 512) {
+        queue.splice(0, head)
+        head = 0
+      }
+    }
+  })
+  const pick = random(seed + 1)
+  const cpu = cpuMicros(server.pid)
+  const own = ownMicros()
+  const from = performance.now()
+  const { count, worstLagMs } = await arrive(perSecond, forSeconds, seed, () => {
+    const index = Math.floor(pick() * parties.length)
+    due[index ^ 1]?.push(performance.now())
+    const party = parties[index]
+    party?.line.send(party.candidate)
+  })
+  const given = performance.now()
+  while (late.count < count && performance.now() - given < 5000) await Bun.sleep(5)
+  const spent = cpuMicros(server.pid) - cpu
+  const wall = (performance.now() - from) * 1000
+  const sorted = late.sorted()
+  for (const party of parties) party.relayed = () => {}
+  return {
+    microsPerMessage: spent / count,
+    serverBusy: spent / wall,
+    generatorBusy: (ownMicros() - own) / wall,
+    p50: quantile(sorted, 0.5),
+    p99: quantile(sorted, 0.99),
+    sent: count,
+    lost: count - late.count,
+    worstLagMs,
+  }
+}
+
+async function contender(wish: Parameters<typeof start>[0], protocol: Protocol): Promise<Contender> {
+  const server = await start(wish)
+  return { server, pairs: await openPairs(server, protocol, calls), turns: [] }
+}
+
+export async function relay(): Promise<Result> {
+  const withPeer = await installPeers()
+  const contenders: Contender[] = []
+  let load = 0
+  try {
+    contenders.push(await contender(bare(), 'bare'))
+    if (withPeer) contenders.push(await contender(peerjs(), 'peerjs'))
+    contenders.push(await contender(ringdown(), 'ride'))
+    for (const each of contenders) await turn(each, Math.max(3, seconds), 1)
+    const others = otherLoad(() => [process.pid, ...contenders.map(({ server }) => server.pid)])
+    for (let round = 0; round < rounds; round++) {
+      // Another one begins in each round, so that none always runs in the warmth of the same neighbour.
+      for (let i = 0; i < contenders.length; i++) {
+        const each = contenders[(i + round) % contenders.length] as Contender
+        each.turns.push(await turn(each, seconds, 100 + round))
+      }
+    }
+    load = others()
+  } finally {
+    for (const { pairs, server } of contenders) {
+      await pairs.close()
+      await server.stop()
+    }
+  }
+  return result(contenders, load)
+}
+
+function result(contenders: Contender[], load: number): Result {
+  const of = (contender: Contender | undefined, field: keyof Turn) =>
+    median((contender?.turns ?? []).map((turn) => turn[field]))
+  const cost = (name: string) =>
+    of(
+      contenders.find(({ server }) => server.name === name),
+      'microsPerMessage',
+    )
+  const ours = cost('Ringdown')
+  const toBare = ours / cost('bare Bun relay')
+  const toPeer = ours / cost('PeerJS server')
+  const rows = contenders.map((each) => {
+    const costs = each.turns.map((turn) => turn.microsPerMessage)
+    return [
+      each.server.name,
+      of(each, 'microsPerMessage').toFixed(2),
+      `${Math.min(...costs).toFixed(2)} – ${Math.max(...costs).toFixed(2)}`,
+      (ours / of(each, 'microsPerMessage')).toFixed(2),
+      `${of(each, 'p50').toFixed(2)} / ${of(each, 'p99').toFixed(2)}`,
+      `${Math.round(of(each, 'serverBusy') * 100)} %`,
+      `${Math.round(of(each, 'generatorBusy') * 100)} %`,
+      String(each.turns.reduce((sum, turn) => sum + turn.lost, 0)),
+    ]
+  })
+  const warnings = contenders.flatMap(({ server, pairs, turns }) => [
+    ...[...pairs.oddities].map(([what, times]) => `${server.name} said ${times} times: ${what}`),
+    ...(turns.some((turn) => turn.generatorBusy > 0.9)
+      ? [`The generator was busy for more than 90 % of a turn of ${server.name}: its latencies say little.`]
+      : []),
+  ])
+  return {
+    name: 'relay',
+    title: 'One relayed candidate',
+    text:
+      `${calls} live calls, one candidate of ${candidateSize} bytes of JSON from a random party at a time, ` +
+      `${perSecond} a second at random instants (open loop), ${rounds} rounds of ${seconds} s for each server in turn, ` +
+      'after one that is not counted. The median of the rounds is shown. CPU is user and system time of all threads ' +
+      'of the server process. The message has the same size for all three, in and out: 258 bytes on the wire to the ' +
+      `server (frame head, mask, ${candidateSize} bytes), 254 from it. For PeerJS the CANDIDATE message carries its ` +
+      '`src`, which the server would otherwise add, so its candidate is shorter by the envelope it needs. Latency is ' +
+      'from the write of the generator to its read. ' +
+      (cores.server === undefined
+        ? 'Nothing was pinned.'
+        : `Servers are pinned to core ${cores.server}, the generator to core ${cores.generator}.`),
+    table: table(
+      [
+        'server',
+        'µs CPU per message',
+        'of all rounds',
+        'Ringdown ÷ it',
+        'p50 / p99 ms',
+        'server busy',
+        'generator busy',
+        'lost',
+      ],
+      rows,
+    ),
+    targets: [
+      { what: 'Ringdown at most 1.25 × the bare relay', is: toBare, most: 1.25, unit: '×' },
+      ...(Number.isNaN(toPeer)
+        ? []
+        : [{ what: 'Ringdown at most 0.5 × PeerJS server', is: toPeer, most: 0.5, unit: '×' }]),
+    ],
+    warnings: [...warnings, ...othersNote(load)],
+    raw: {
+      servers: contenders.map(({ server, turns }) => ({ server: server.name, turns })),
+      otherCores: load,
+    },
+  }
+}
