@@ -108,7 +108,10 @@ export function open(id: CallId, terms: Terms, window: Millis, now: Millis): Wai
 export function deadline(call: Call): Millis | null {
   if (call.at === 'ended') return null
   const instants = [call.until, call.at === 'active' ? call.warnAt : null, ...call.legs.map(awayUntil)]
-  return instants.reduce((soonest, at) => (at !== null && (soonest === null || at < soonest) ? at : soonest), null)
+  return instants.reduce(
+    (soonest, at) => (at !== null && (soonest === null || at < soonest) ? at : soonest),
+    null,
+  )
 }
 
 function awayUntil(leg: Leg): Millis | null {
@@ -127,11 +130,14 @@ export function step(call: Call, event: CallEvent, now: Millis): Step {
 
 /**
  * Takes up a call that outlived its process. Its own end may have passed meanwhile; otherwise every leg that was in it
- * lost its connection at `now` and has a whole grace to come back, since nobody could while the server was down.
+ * lost its connection at `now` and has a whole grace to come back, since nobody could while the server was down. Where
+ * there is no grace, an active call cannot be taken up, and neither leg is to blame.
  */
 export function recover(call: Live, now: Millis): Step {
   if (call.until !== null && call.until <= now) return expire(call, call.until)
-  const unwarned = call.at === 'active' && call.warnAt !== null && call.warnAt <= now ? { ...call, warnAt: null } : call
+  if (call.at === 'active' && call.terms.grace <= 0) return end(call, 'server_restart', 'clock', now)
+  const unwarned =
+    call.at === 'active' && call.warnAt !== null && call.warnAt <= now ? { ...call, warnAt: null } : call
   let current: Call = unwarned
   let effects: Effect[] = []
   for (const side of SIDES) {
@@ -154,7 +160,9 @@ function apply(call: Live, event: CallEvent, now: Millis): Step {
     case 'leave':
       return leave(call, event.side, now, event.side)
     case 'decline':
-      return call.at === 'waiting' ? end(call, rulesOf(call.terms.kind).declined, event.side, now) : [call, []]
+      return call.at === 'waiting'
+        ? end(call, rulesOf(call.terms.kind).declined, event.side, now)
+        : [call, []]
     case 'hangUp':
       return end(call, hangUpReason(call, event.side), event.side, now)
     case 'end':
@@ -177,7 +185,7 @@ function join(call: Live, side: Side, now: Millis): Step {
       ...effects,
       ...tell(joined, other, { is: 'joined', side }),
       ...tell(joined, side, { is: 'joined', side: other }),
-      ...(otherAway === null ? [] : tellAway(joined, other, otherAway, now)),
+      ...(otherAway === null ? [] : tellAway(call, other, otherAway, now)),
     ],
   ]
 }
@@ -239,7 +247,8 @@ function leave(call: Live, side: Side, now: Millis, by: EndedBy): Step {
   const gone = withLeg(call, side, ABSENT)
   const told = gone.at === 'active' ? tell(gone, otherSide(side), { is: 'left', side }) : []
   const rules = rulesOf(call.terms.kind)
-  const reason = call.at === 'active' ? (by === 'clock' ? rules.lost : rules.left)[side] : rules.leftWaiting[side]
+  const reason =
+    call.at === 'active' ? (by === 'clock' ? rules.lost : rules.left)[side] : rules.leftWaiting[side]
   if (reason === null) return [gone, told]
   const [ended, effects] = end(gone, reason, by, now)
   return [ended, [...told, ...effects]]
@@ -261,7 +270,16 @@ function end(call: Live, reason: EndReason, by: EndedBy, now: Millis): Step {
   const since = call.at === 'active' ? call.since : null
   // Between two processes even a clock that never goes back may have been set back.
   const at = Math.max(now, since ?? now)
-  const ended: Ended = { at: 'ended', id: call.id, terms: call.terms, legs: call.legs, since, endedAt: at, reason, by }
+  const ended: Ended = {
+    at: 'ended',
+    id: call.id,
+    terms: call.terms,
+    legs: call.legs,
+    since,
+    endedAt: at,
+    reason,
+    by,
+  }
   return [
     ended,
     [
