@@ -37,7 +37,7 @@ export class Wheel {
     this.#done = Math.floor(now / TICK)
   }
 
-  /** Sets an alarm. One that is due already rings at the next `advance`. */
+  /** Sets an alarm. One that is due already rings with the next tick. */
   set(at: Millis, ring: () => void): Alarm {
     const tick = Math.max(Math.ceil(at / TICK), this.#done + 1)
     return new Entry(at, ring, this.#slot(tick))
