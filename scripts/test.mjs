@@ -117,10 +117,14 @@ function named(output, kind) {
   const names = []
   let file = ''
   for (const line of plain(output).split('\n')) {
+    // After a long run Bun repeats what it printed before.
+    if (/^\d+ tests (skipped|todo|failed):$/.test(line)) break
     if (/^\S+\.test\.tsx?:$/.test(line)) file = line
-    else if (line.startsWith(`(${kind}) `)) names.push(`${file} ${line.slice(kind.length + 3)}`)
-    else if (kind === 'fail' && line.startsWith('# Unhandled error between tests'))
+    else if (line.startsWith(`(${kind}) `)) {
+      names.push(`${file} ${line.slice(kind.length + 3).replace(/ \[[\d.]+m?s\]$/, '')}`)
+    } else if (kind === 'fail' && line.startsWith('# Unhandled error between tests')) {
       names.push(`${file} an error outside of any test`)
+    }
   }
   return names
 }
