@@ -2,7 +2,7 @@
  * The WebSocket door: bytes to messages and back. It bounds, beats and closes connections, and decides nothing about
  * calls. Who may come in (origin, rate, route) was decided by the HTTP door before the upgrade.
  */
-import type { WebSocketHandler } from 'bun'
+import type { Server, WebSocketHandler } from 'bun'
 import type { Endpoint } from '../core/door.ts'
 import type { Clock, Log, Metrics } from '../core/ports.ts'
 import { codes } from '../protocol/codes.ts'
@@ -45,10 +45,10 @@ export class WsDoor {
     return this.#connections.size
   }
 
-  /** The connection that an upgrade on this path will be; it is the socket's `data`. */
-  arrive(path: string, arrival: Arrival): Connection | null {
+  /** Answers a handshake on one of the paths; false when the runtime does not take it for one. */
+  upgrade(request: Request, server: Server<Connection>, path: string, arrival: Arrival): boolean {
     const endpoint = this.#endpoints.get(path)
-    return endpoint === undefined ? null : new Connection(endpoint, arrival, this.#world)
+    return endpoint !== undefined && server.upgrade(request, { data: new Connection(endpoint, arrival, this.#world) })
   }
 
   /** For the runtime's server. */

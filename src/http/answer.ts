@@ -1,0 +1,67 @@
+/** Answers, and reading a request's body within bounds. */
+import { type CodeName, codes, Failure, fail } from '../protocol/codes.ts'
+import type { HttpError } from '../protocol/http.ts'
+import { parseObject } from '../protocol/read.ts'
+
+export function json(body: unknown, status = 200, headers: Record<string, string> = {}): Response {
+  return new Response(JSON.stringify(body), {
+    status,
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
+  })
+}
+
+/** The answer to a Failure, as its row says. */
+export function failure(failed: Failure, headers: Record<string, string> = {}): Response {
+  const { code, message, field, retryAfter } = failed
+  const error: HttpError['error'] = field === undefined ? { code, message } : { code, message, field }
+  const seconds = retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter / 1000))) }
+  return json({ error }, codes[code].http ?? 500, { ...seconds, ...headers })
+}
+
+export function refuse(code: CodeName, headers: Record<string, string> = {}): Response {
+  return failure(fail(code), headers)
+}
+
+/**
+ * The JSON object in a request's body, at most `limit` bytes. Throws `unsupported_media_type`, `body_too_large`,
+ * `bad_request`, `invalid_message`.
+ */
+export async function readJson(request: Request, limit: number): Promise<Record<string, unknown>> {
+  checkMediaType(request.headers)
+  if (Number(request.headers.get('content-length') ?? 0) > limit) throw tooLarge(limit)
+  const bytes = await readBounded(request, limit)
+  let text: string
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    throw fail('bad_request', 'The body is not UTF-8.')
+  }
+  return parseObject(text)
+}
+
+function checkMediaType(headers: Headers): void {
+  const [type = '', ...parameters] = (headers.get('content-type') ?? '').toLowerCase().split(';')
+  const charset = parameters.map((each) => each.trim()).find((each) => each.startsWith('charset='))
+  const utf8 = charset === undefined || /^charset="?utf-8"?$/.test(charset)
+  const plain = (headers.get('content-encoding') ?? 'identity') === 'identity'
+  if (type.trim() !== 'application/json' || !utf8 || !plain) throw fail('unsupported_media_type')
+}
+
+async function readBounded(request: Request, limit: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  try {
+    for await (const chunk of request.body ?? []) {
+      size += chunk.length
+      if (size > limit) throw tooLarge(limit)
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    throw error instanceof Failure ? error : fail('bad_request', 'The body ended early.')
+  }
+  return Buffer.concat(chunks)
+}
+
+function tooLarge(limit: number): Failure {
+  return fail('body_too_large', `The body may have at most ${limit} bytes.`)
+}

@@ -1,0 +1,161 @@
+/**
+ * The HTTP door: finds the route, asks the gate, and turns what goes wrong into a JSON answer. It opens the one
+ * listening socket of the server and hands upgrades to the WebSocket door, which it knows only as `Sockets`.
+ */
+import type { Server, WebSocketHandler } from 'bun'
+import type { Log, Metrics } from '../core/ports.ts'
+import { Failure, fail } from '../protocol/codes.ts'
+import { failure, refuse } from './answer.ts'
+import type { Gate } from './gate.ts'
+import type { Pages } from './pages.ts'
+import type { Route } from './route.ts'
+
+/** What is known of a connection before it is one. */
+export interface Arrival {
+  readonly id: string
+  /** Address of the client. */
+  readonly address: string
+  /** The client has said who it is: its address gets the attempt back. */
+  readonly giveBack: () => void
+}
+
+/** What the HTTP door needs of the WebSocket door. */
+export interface Sockets<Data> {
+  readonly paths: readonly string[]
+  readonly size: number
+  /** Answers a handshake; false when the runtime does not take it for one. */
+  upgrade(request: Request, server: Server<Data>, path: string, arrival: Arrival): boolean
+  handlers(): WebSocketHandler<Data>
+}
+
+export interface HttpDeps<Data> {
+  readonly routes: readonly Route[]
+  readonly gate: Gate
+  readonly sockets: Sockets<Data>
+  /** Connections that may be open at once. */
+  readonly maxConnections: number
+  /** Pages to serve, or null. */
+  readonly pages: Pages | null
+  readonly newConnectionId: () => string
+  readonly log: Log
+  readonly metrics: Metrics
+}
+
+export interface Listening {
+  /** Port it listens on, which the system chose when it was asked for 0. */
+  readonly port: number
+  readonly hostname: string
+  /** Takes no more connections; open ones live on. */
+  stopListening(): void
+  /** Cuts what is left. Twice is fine. */
+  close(): Promise<void>
+}
+
+/** Seconds without a byte after which a request is cut; a slow one is cut too. */
+const IDLE_SECONDS = 10
+
+export class HttpDoor<Data> {
+  readonly #deps: HttpDeps<Data>
+  /** Methods by path, for dispatch and for `Allow`. */
+  readonly #routes = new Map<string, Map<string, Route>>()
+
+  constructor(deps: HttpDeps<Data>) {
+    this.#deps = deps
+    for (const route of deps.routes) {
+      const methods = this.#routes.get(route.path) ?? new Map<string, Route>()
+      this.#routes.set(route.path, methods.set(route.method, route))
+    }
+  }
+
+  listen(hostname: string, port: number): Listening {
+    const server = Bun.serve<Data>({
+      hostname,
+      port,
+      idleTimeout: IDLE_SECONDS,
+      fetch: (request, self) => this.#answer(request, self),
+      websocket: this.#deps.sockets.handlers(),
+      error: (error) => this.#failed(error),
+    })
+    return {
+      port: server.port ?? port,
+      hostname,
+      stopListening: () => void server.stop(false),
+      close: async () => server.stop(true),
+    }
+  }
+
+  async #answer(request: Request, server: Server<Data>): Promise<Response | undefined> {
+    try {
+      const url = new URL(request.url)
+      const socket = server.requestIP(request)?.address ?? ''
+      if (this.#deps.sockets.paths.includes(url.pathname)) return this.#upgrade(request, url, socket, server)
+      const [path, id] = patternOf(url.pathname)
+      const methods = this.#routes.get(path)
+      if (methods === undefined) return await this.#page(request, url.pathname)
+      // RFC 9110 section 9.3.2: HEAD is GET without the body, which the runtime leaves out.
+      const route = methods.get(request.method === 'HEAD' ? 'GET' : request.method)
+      if (route === undefined) return refuse('method_not_allowed', { allow: allowed([...methods.keys()]) })
+      const client = this.#deps.gate.client(socket, request.headers)
+      const keyDigest = this.#deps.gate.admit(route.access, request.headers, client)
+      const site = this.#deps.gate.siteOf(request, socket)
+      return await route.handle({ request, url, id, client, site, keyDigest })
+    } catch (error) {
+      return this.#failed(error)
+    }
+  }
+
+  #upgrade(request: Request, url: URL, socket: string, server: Server<Data>): Response | undefined {
+    const { gate, sockets, maxConnections, newConnectionId } = this.#deps
+    if (request.method !== 'GET') return refuse('method_not_allowed', { allow: 'GET' })
+    checkHandshake(request.headers)
+    const client = gate.client(socket, request.headers)
+    const giveBack = gate.admitConnection(request.headers, client, gate.siteOf(request, socket))
+    if (sockets.size >= maxConnections) throw fail('overloaded', undefined, { retryAfter: 5_000 })
+    const arrival = { id: newConnectionId(), address: client, giveBack }
+    if (sockets.upgrade(request, server, url.pathname, arrival)) return undefined
+    throw fail('bad_request', 'This is not a WebSocket handshake.')
+  }
+
+  async #page(request: Request, path: string): Promise<Response> {
+    const page = (await this.#deps.pages?.at(path)) ?? null
+    if (page === null) return refuse('not_found')
+    return request.method === 'GET' || request.method === 'HEAD' ? page : refuse('method_not_allowed', { allow: allowed(['GET']) })
+  }
+
+  #failed(error: unknown): Response {
+    if (error instanceof Failure) return failure(error, error.code === 'upgrade_required' ? UPGRADE : {})
+    this.#deps.log.error({ err: error }, 'a request could not be answered')
+    this.#deps.metrics.rejected('internal')
+    return refuse('internal')
+  }
+}
+
+/** RFC 9110 section 15.5.22 and RFC 6455 section 4.4. */
+const UPGRADE = { upgrade: 'websocket', 'sec-websocket-version': '13' }
+
+/** RFC 6455 section 4.2.1. The runtime checks as well, but answers some of these with a status that says nothing. */
+function checkHandshake(headers: Headers): void {
+  if (headers.get('upgrade')?.toLowerCase() !== 'websocket') throw fail('upgrade_required')
+  if (headers.get('sec-websocket-version') !== '13') throw fail('upgrade_required')
+  if (!/^[A-Za-z0-9+/]{21}[AQgw]==$/.test(headers.get('sec-websocket-key') ?? '')) {
+    throw fail('bad_request', 'Sec-WebSocket-Key must be 16 bytes in base64.')
+  }
+}
+
+/** `/sessions/abc` is asked for as `/sessions/:id`. One level, and no other route has a variable part. */
+function patternOf(path: string): [pattern: string, id: string] {
+  const match = /^(\/[a-z]+)\/([^/]+)$/.exec(path)
+  return match?.[1] === '/sessions' && match[2] !== undefined ? ['/sessions/:id', decode(match[2])] : [path, '']
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part)
+  } catch {
+    return part
+  }
+}
+
+function allowed(methods: readonly string[]): string {
+  return (methods.includes('GET') ? [...methods, 'HEAD'] : methods).join(', ')
+}

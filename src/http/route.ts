@@ -1,0 +1,41 @@
+/**
+ * A route as a value: the dispatcher, `docs/openapi.json` and the 405 answers are all made from the list of these.
+ */
+import type { TSchema } from 'typebox'
+import type { CodeName } from '../protocol/codes.ts'
+
+export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE'
+
+/**
+ * Who may ask: anybody; the app's backend by `X-API-Key`; an operator from this machine or by the admin key; whoever
+ * may try a call.
+ */
+export type Access = 'anybody' | 'backend' | 'operator' | 'trial'
+
+/** A request that was let in. */
+export interface Asked {
+  readonly request: Request
+  readonly url: URL
+  /** The variable part of the path, `:id`; empty where there is none. */
+  readonly id: string
+  readonly client: string
+  /** Scheme and host as the client wrote them. */
+  readonly site: string
+  /** Name of the API key's digest that was shown, for scoping; empty when none was needed. */
+  readonly keyDigest: string
+}
+
+export interface Route {
+  readonly method: Method
+  /** May hold one `:id`. */
+  readonly path: string
+  readonly access: Access
+  /** One sentence for the reference. */
+  readonly about: string
+  readonly body?: TSchema
+  readonly query?: Readonly<Record<string, string>>
+  /** What it answers when all is well, or how that looks when it is not JSON. */
+  readonly answers: TSchema | string
+  readonly fails: readonly CodeName[]
+  handle(asked: Asked): Promise<Response> | Response
+}
