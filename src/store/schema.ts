@@ -1,0 +1,78 @@
+/**
+ * The tables of the local file. `call_logs` has the columns of the reference document, then ours; `database.sql` in
+ * the root of the repository is the same table for MySQL. The number of the last migration is the file's
+ * `user_version`.
+ */
+import type { Database } from 'bun:sqlite'
+
+/** Each takes a file from the number before it to its own, counted from 1. One that was released is never changed. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+  INSERT INTO meta VALUES ('turn', 0);
+
+  CREATE TABLE call_logs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    session_id VARCHAR(36) NOT NULL UNIQUE,
+    ride_id VARCHAR(255),
+    driver_id VARCHAR(255),
+    passenger_id VARCHAR(255),
+    status VARCHAR(50) NOT NULL DEFAULT 'created',
+    initiated_by VARCHAR(255),
+    end_reason VARCHAR(255),
+    created_at TIMESTAMP NOT NULL,
+    connected_at TIMESTAMP,
+    ended_at TIMESTAMP,
+    service VARCHAR(16),
+    ended_by VARCHAR(16),
+    detail TEXT,
+    media_connected_at TIMESTAMP,
+    relay BOOLEAN,
+    metadata TEXT
+  );
+  CREATE INDEX call_logs_ride ON call_logs (ride_id) WHERE ride_id IS NOT NULL;
+  -- The calls that are open, which are this server's own: nobody else writes this file.
+  CREATE INDEX call_logs_open ON call_logs (session_id) WHERE status <> 'ended';
+
+  -- Calls whose row must be carried to the other database; a call that has no row must be deleted there.
+  CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY,
+    session_id TEXT NOT NULL UNIQUE,
+    version INTEGER NOT NULL,
+    since INTEGER NOT NULL
+  );
+
+  CREATE TABLE snapshots (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL
+  );
+
+  CREATE TABLE receipts (
+    key TEXT PRIMARY KEY,
+    digest TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    expires INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX receipts_expires ON receipts (expires);
+  `,
+]
+
+/** Thrown when a file was written by a newer version. The message is one line for the operator. */
+export class NewerFile extends Error {}
+
+/** Brings a file up to date, all or nothing. `name` is what the operator calls it. Throws `NewerFile`. */
+export function migrate(db: Database, name: string, migrations: readonly string[] = MIGRATIONS): void {
+  const { user_version: version } = db.query('PRAGMA user_version').get() as { user_version: number }
+  if (version > migrations.length) {
+    throw new NewerFile(
+      `${name} was written by a newer version of Ringdown (schema ${version}; this one knows ${migrations.length}): start that version, or choose another DATA_DIR`,
+    )
+  }
+  if (version === migrations.length) return
+  db.transaction(() => {
+    for (const statements of migrations.slice(version)) db.run(statements)
+    db.run(`PRAGMA user_version = ${migrations.length}`)
+  }).immediate()
+}
