@@ -1,0 +1,204 @@
+/**
+ * The one table of options: name, form, default, one sentence. Environment variables, flags, checks, `--help` and
+ * `docs/config.md` come from it. This room imports no other, and no room but main and cli imports it: rooms get plain
+ * values. Deliberately not here: reading (read.ts), and what an option does.
+ */
+import {
+  address,
+  boolean,
+  choice,
+  duration,
+  type Form,
+  host,
+  integer,
+  keys,
+  list,
+  network,
+  origin,
+  secretText,
+  text,
+  webAddress,
+} from './forms.ts'
+
+/** One row. */
+export interface Option<T = unknown, D extends Default | null = Default | null> {
+  readonly form: Form<T>
+  /** Null: there is none, and the value is null. */
+  readonly default: D
+  /** What it is, for a person, in one sentence. */
+  readonly means: string
+  /** What it comes to when it is not set, where the default does not say it. */
+  readonly unset: string | null
+}
+
+/** As an operator would write it; or the value of another option. */
+export type Default = string | { readonly same: string }
+
+function option<T>(form: Form<T>, value: Default, means: string): Option<T, Default> {
+  return { form, default: value, means, unset: null }
+}
+
+/** An option whose value is null when it is not set. */
+function optional<T>(form: Form<T>, unset: string, means: string): Option<T, null> {
+  return { form, default: null, means, unset }
+}
+
+const doors = {
+  SERVER_ADDR: option(
+    address,
+    '127.0.0.1:47880',
+    'Interface and port to listen on; port 0 takes a free one.',
+  ),
+  SITEURL: optional(
+    webAddress,
+    'as the request says',
+    'Public address of this server, from which the addresses it hands out are made.',
+  ),
+  TRUSTED_PROXIES: option(
+    list(network, 'addresses and networks separated by commas, such as 127.0.0.0/8,::1,10.1.2.3, or none'),
+    '127.0.0.0/8,::1',
+    'Reverse proxies whose X-Forwarded-For and X-Real-IP are believed.',
+  ),
+  ALLOWED_ORIGINS: option(
+    list(
+      origin,
+      'exact origins separated by commas, such as https://app.example.com,http://localhost:5173, or none',
+    ),
+    'none',
+    "Origins whose pages may connect, besides the page's own host; apps send no origin and need no entry.",
+  ),
+  RATE_LIMIT_PER_MIN: option(
+    integer(0, 1_000_000),
+    '10',
+    'Connection attempts per client address and minute that do not authenticate; 0 is no limit.',
+  ),
+  MAX_CONNECTIONS: option(integer(1, 1_000_000), '20000', 'Connections that may be open at once.'),
+  MAX_MESSAGE_BYTES: option(
+    integer(256, 1_048_576),
+    '4096',
+    'Largest WebSocket message from a client, in bytes.',
+  ),
+  MESSAGES_PER_SECOND: option(
+    integer(1, 100_000),
+    '50',
+    'Messages per second that one connection may keep sending; bursts may be four times that.',
+  ),
+  BYTES_PER_MINUTE: option(
+    integer(4096, 1_073_741_824),
+    '262144',
+    'Bytes per minute that one connection may send.',
+  ),
+  HEARTBEAT_INTERVAL: option(duration('50ms', '1h'), '20s', 'How often a connection is pinged.'),
+  HEARTBEAT_TIMEOUT: option(
+    duration('50ms', '2h'),
+    '30s',
+    'A connection that was not heard for so long is dead; more than HEARTBEAT_INTERVAL.',
+  ),
+  TRY_PAGES: option(
+    choice('auto', 'true', 'false'),
+    'auto',
+    'Serve pages to try calls in a browser; auto: while API_KEY is not set, or when ENVIRONMENT is development.',
+  ),
+}
+
+const calls = {
+  SESSION_DURATION: option(
+    duration('100ms', '24h'),
+    '60s',
+    'Longest duration of a call, from when both are in.',
+  ),
+  MAX_SESSION_DURATION: option(
+    duration('100ms', '24h'),
+    '4h',
+    'Longest duration that a backend may ask for.',
+  ),
+  JOIN_WINDOW: option(
+    duration('100ms', '24h'),
+    { same: 'SESSION_DURATION' },
+    'How long a new session waits for both to come in.',
+  ),
+  MAX_JOIN_WINDOW: option(duration('100ms', '24h'), '24h', 'Longest join window that a backend may ask for.'),
+  RECONNECT_GRACE: option(
+    duration('0s', '1h'),
+    '15s',
+    'How long a party whose connection broke may take to come back; 0s ends the call at once.',
+  ),
+  REQUIRE_JOIN_TOKEN: option(
+    boolean,
+    'false',
+    "Let nobody in without the join token of the role, so that neither party can take the other's place.",
+  ),
+}
+
+const access = {
+  API_KEY: optional(
+    keys(32),
+    'made at first start',
+    'Keys with which the backend creates sessions (X-API-Key).',
+  ),
+  ADMIN_KEY: optional(
+    keys(32),
+    'made at first start',
+    "Operator's keys, for metrics from afar and admin calls.",
+  ),
+}
+
+const storage = {
+  DATA_DIR: option(
+    text('the path of a folder'),
+    'data',
+    'Folder of the embedded database, the journal and the keys that were made.',
+  ),
+  DB_HOST: option(host, '127.0.0.1', 'MySQL or MariaDB host.'),
+  DB_PORT: option(integer(1, 65_535), '3306', 'MySQL or MariaDB port.'),
+  DB_DATABASE: option(text('the name of a database'), 'callDB', 'MySQL or MariaDB database.'),
+  DB_USERNAME: optional(
+    text('the name of a user'),
+    'calls are kept in an SQLite file in DATA_DIR',
+    'MySQL or MariaDB user; setting it chooses that database.',
+  ),
+  DB_PASSWORD: optional(secretText('any text'), 'none', 'Password of that user.'),
+  RETENTION_DAYS: option(
+    integer(0, 36_500),
+    '90',
+    'Days for which ended calls are kept in the log; 0 is for ever.',
+  ),
+}
+
+const observing = {
+  LOG_LEVEL: option(
+    choice('debug', 'info', 'warn', 'error'),
+    'info',
+    'The least weighty log lines that are written.',
+  ),
+  LOG_FORMAT: option(
+    choice('auto', 'json', 'pretty'),
+    'auto',
+    'How log lines are written; auto: for the eye on a terminal, JSON elsewhere.',
+  ),
+  ENVIRONMENT: option(
+    text('one word, such as production or development', /^[\w.-]{1,64}$/),
+    'production',
+    'What this server is for; development serves the pages to try calls.',
+  ),
+}
+
+/** The options by what they are about, in the order of the help and of the reference page. */
+export const groups = [
+  { title: 'Connections', options: doors },
+  { title: 'Calls', options: calls },
+  { title: 'Keys', options: access },
+  { title: 'Call log', options: storage },
+  { title: 'Operation', options: observing },
+] as const
+
+export const options = { ...doors, ...calls, ...access, ...storage, ...observing }
+
+export type OptionName = keyof typeof options
+
+/** What the options come to. Durations in milliseconds. */
+export type Config = {
+  readonly [Name in OptionName]: (typeof options)[Name] extends Option<infer T, infer D>
+    ? T | (D extends null ? null : never)
+    : never
+}

@@ -1,0 +1,252 @@
+import { describe, expect, test } from 'bun:test'
+import type { Config } from './options.ts'
+import { type Option, options } from './options.ts'
+import { ConfigError, flagOf, help, readConfig } from './read.ts'
+
+const KEY = 'not-a-key-of-anyone-0123456789abcdef'
+
+function refusal(env: Record<string, string>, argv: string[] = []): string {
+  try {
+    readConfig(env, argv)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message
+    throw error
+  }
+  throw new Error('nothing was refused')
+}
+
+test('without any setting, every option has its documented default', () => {
+  const { config, warnings } = readConfig({}, [])
+  expect(warnings).toEqual([])
+  expect(config).toMatchObject({
+    SERVER_ADDR: { host: '127.0.0.1', port: 47880 },
+    API_KEY: null,
+    LOG_LEVEL: 'info',
+    MAX_MESSAGE_BYTES: 4096,
+    HEARTBEAT_INTERVAL: 20_000,
+    HEARTBEAT_TIMEOUT: 30_000,
+    SESSION_DURATION: 60_000,
+    RATE_LIMIT_PER_MIN: 10,
+    ENVIRONMENT: 'production',
+    DB_HOST: '127.0.0.1',
+    DB_PORT: 3306,
+    DB_DATABASE: 'callDB',
+    DB_USERNAME: null,
+    DB_PASSWORD: null,
+    JOIN_WINDOW: 60_000,
+    ALLOWED_ORIGINS: [],
+    TRUSTED_PROXIES: ['127.0.0.0/8', '::1'],
+  })
+  for (const value of Object.values(config)) expect(value).not.toBeUndefined()
+})
+
+test('values have the types of their rows', () => {
+  const { config } = readConfig({}, [])
+  const typed: [number, boolean, 'auto' | 'true' | 'false', readonly string[] | null, string | null, number] =
+    [
+      config.SESSION_DURATION,
+      config.REQUIRE_JOIN_TOKEN,
+      config.TRY_PAGES,
+      config.API_KEY,
+      config.DB_USERNAME,
+      config.SERVER_ADDR.port,
+    ]
+  expect(typed).toEqual([60_000, false, 'auto', null, null, 47880])
+})
+
+test('a flag wins over the environment, and both over the default', () => {
+  const env = { SESSION_DURATION: '2m', RECONNECT_GRACE: '5s' }
+  const { config, origins } = readConfig(env, [
+    '--session-duration=3m',
+    '--server-addr',
+    '[::1]:0',
+    '--require-join-token',
+  ])
+  expect(config).toMatchObject({
+    SESSION_DURATION: 180_000,
+    RECONNECT_GRACE: 5000,
+    SERVER_ADDR: { host: '::1', port: 0 },
+    REQUIRE_JOIN_TOKEN: true,
+    JOIN_WINDOW: 180_000,
+  })
+  expect(origins.SESSION_DURATION).toEqual({ from: 'flag', text: '3m' })
+  expect(origins.RECONNECT_GRACE).toEqual({ from: 'environment', text: '5s' })
+  expect(origins.JOIN_WINDOW).toEqual({ from: 'default', text: '3m' })
+})
+
+test('an empty variable counts as unset, and space around a value does not count', () => {
+  const { config } = readConfig({ API_KEY: '', LOG_LEVEL: ' ', SESSION_DURATION: ' 90s\r' }, [])
+  expect(config).toMatchObject({ API_KEY: null, LOG_LEVEL: 'info', SESSION_DURATION: 90_000 })
+})
+
+describe('a value that cannot be read is refused in one line', () => {
+  const wrong: Record<string, string[]> = {
+    SERVER_ADDR: [
+      '47880',
+      ':47880',
+      '127.0.0.1',
+      '127.0.0.1:65536',
+      '::1:80',
+      '[127.0.0.1]:80',
+      '300.0.0.1:1',
+      'a b:1',
+      'x:-1',
+      'x:',
+    ],
+    HEARTBEAT_INTERVAL: ['20', '20 s', '-1s', '1.5s', '1w', 's', '2h', '0s', '1e3ms', '99999999999999999h'],
+    MAX_MESSAGE_BYTES: ['4k', '4096.0', '-1', '1e4', '0x1000', '255', '1048577', 'NaN', 'Infinity', '９'],
+    LOG_LEVEL: ['verbose', 'warning', '3'],
+    REQUIRE_JOIN_TOKEN: ['maybe', '2', 'constructor', '__proto__'],
+    SITEURL: [
+      'calls.example.com',
+      'wss://a.example',
+      'https://a.example/?x=1',
+      'https://a.example/#x',
+      'https://',
+    ],
+    TRUSTED_PROXIES: ['localhost', '10.0.0.0/33', '10.0.0', '::1/129', '::1/', '10.0.0.1/-1', ',', '*'],
+    ALLOWED_ORIGINS: [
+      '*',
+      'https://a.example/',
+      'https://A.example',
+      'a.example',
+      'https://a.example:443',
+      'null',
+      'https://*.a.example/x',
+    ],
+    API_KEY: ['short', `${KEY},short`, ',', `${KEY} ${KEY}`, `${KEY}é`],
+    ADMIN_KEY: ['x'.repeat(31)],
+    ENVIRONMENT: ['two words', 'x'.repeat(65)],
+    DB_PORT: ['0', '65536', 'mysql'],
+    DB_HOST: ['mysql://root:hunter2@db', 'a b', '127.0.0.1:3306'],
+    DATA_DIR: ['a\nb'],
+  }
+  for (const [name, texts] of Object.entries(wrong)) {
+    test(name, () => {
+      const row: Option = options[name as keyof Config]
+      for (const text of texts) {
+        const line = refusal({ [name]: text })
+        expect(line, text).toStartWith(`${name} holds `)
+        expect(line).toEndWith(`It accepts ${row.form.accepts}.`)
+        expect(line).not.toContain('\n')
+        expect(refusal({}, [`${flagOf(name)}=${text}`])).toBe(line.replace(name, flagOf(name)))
+      }
+    })
+  }
+})
+
+test('what can be read is not refused', () => {
+  const right: [keyof Config, string, unknown][] = [
+    ['SERVER_ADDR', 'localhost:1', { host: 'localhost', port: 1 }],
+    ['SERVER_ADDR', '[::]:47880', { host: '::', port: 47880 }],
+    ['HEARTBEAT_INTERVAL', '500ms', 500],
+    ['SESSION_DURATION', '1h30m', 5_400_000],
+    ['MAX_JOIN_WINDOW', '1d', 86_400_000],
+    ['RECONNECT_GRACE', '0s', 0],
+    ['REQUIRE_JOIN_TOKEN', 'Yes', true],
+    ['LOG_LEVEL', 'WARN', 'warn'],
+    ['SITEURL', 'https://calls.example.com/', 'https://calls.example.com'],
+    ['SITEURL', 'http://calls.example.com:8080/voice/', 'http://calls.example.com:8080/voice'],
+    ['TRUSTED_PROXIES', 'none', []],
+    ['TRUSTED_PROXIES', '10.0.0.0/8, fd00::/8 ,192.0.2.1', ['10.0.0.0/8', 'fd00::/8', '192.0.2.1']],
+    [
+      'ALLOWED_ORIGINS',
+      'https://a.example,http://localhost:5173,capacitor://localhost',
+      ['https://a.example', 'http://localhost:5173', 'capacitor://localhost'],
+    ],
+    ['API_KEY', `${KEY}1, ${KEY}2`, [`${KEY}1`, `${KEY}2`]],
+    ['DB_PASSWORD', ' with space, and comma ', ' with space, and comma '],
+    ['RATE_LIMIT_PER_MIN', '0', 0],
+  ]
+  for (const [name, text, value] of right)
+    expect(readConfig({ [name]: text }, []).config[name], text).toEqual(value as never)
+})
+
+test('no message, warning or origin shows a secret', () => {
+  const secret = 'hunter2-hunter2-hunter2'
+  const said = [
+    refusal({ API_KEY: secret }),
+    refusal({ API_KEY: `${KEY},${secret}` }),
+    refusal({ ADMIN_KEY: `${secret} ${secret} ${secret}` }),
+    refusal({}, [`--api-key=${secret}`]),
+    refusal({}, ['--api-key', secret]),
+    refusal({}, [`--api-keyy=${secret}`]),
+    refusal({}, [`--${secret}${secret}`]),
+    refusal({}, [`X-${secret}`]),
+    refusal({ DB_HOST: `mysql://root:${secret}@db` }),
+    refusal({ SITEURL: `https://root:${secret}@calls.example.com` }),
+    refusal({ API_KEY: `${secret}-0123456789`, ADMIN_KEY: `${secret}-0123456789` }),
+    ...readConfig({ DB_PASSWORD: secret, DB_PASWORD: secret, API_KEYS: secret }, []).warnings,
+    ...readConfig({}, ['--db-password', secret]).warnings,
+    JSON.stringify(readConfig({ DB_PASSWORD: secret, API_KEY: `${secret}-0123456789` }, []).origins),
+  ]
+  for (const line of said) expect(line).not.toContain('hunter2')
+})
+
+test('values that contradict each other are refused', () => {
+  expect(refusal({ HEARTBEAT_INTERVAL: '30s' })).toBe(
+    'HEARTBEAT_TIMEOUT is 30s by default. It must be longer than HEARTBEAT_INTERVAL, which is 30s.',
+  )
+  expect(refusal({ SESSION_DURATION: '5h' })).toStartWith('SESSION_DURATION is 5h.')
+  expect(refusal({ JOIN_WINDOW: '2m', MAX_JOIN_WINDOW: '1m' })).toStartWith('JOIN_WINDOW is 2m.')
+  expect(refusal({ MAX_MESSAGE_BYTES: '8192', BYTES_PER_MINUTE: '4096' })).toStartWith(
+    'MAX_MESSAGE_BYTES is 8192.',
+  )
+  expect(refusal({ API_KEY: KEY, ADMIN_KEY: KEY })).toStartWith(
+    'ADMIN_KEY has a key that is also in API_KEY.',
+  )
+})
+
+test('an unknown flag or word is refused, with what was probably meant', () => {
+  expect(refusal({}, ['--server-adr=x'])).toBe('--server-adr is not an option. Did you mean --server-addr?')
+  expect(refusal({}, ['--nonsense'])).toBe('--nonsense is not an option. See --help.')
+  expect(refusal({}, ['nonsense'])).toBe('An argument cannot be read: nonsense. See --help.')
+  expect(refusal({}, ['--server-addr'])).toStartWith('--server-addr has no value.')
+  expect(refusal({}, ['--server-addr', '--log-level'])).toStartWith('--server-addr has no value.')
+})
+
+test('a variable that looks like ours is warned about once, and nobody else’s is', () => {
+  const ours = {
+    HEARTBEAT_INTERVALL: 'HEARTBEAT_INTERVAL',
+    HEARBTEAT_TIMEOUT: 'HEARTBEAT_TIMEOUT',
+    SERVER_ADDRESS: 'SERVER_ADDR',
+    LOGLEVEL: 'LOG_LEVEL',
+    api_key: 'API_KEY',
+    SITE_URL: 'SITEURL',
+    RATE_LIMIT_PER_MINUTE: 'RATE_LIMIT_PER_MIN',
+    DB_USER: null,
+    RECONNECT_DELAY: null,
+  }
+  for (const [name, meant] of Object.entries(ours)) {
+    const { warnings } = readConfig({ [name]: 'x' }, [])
+    expect(warnings).toEqual([`${name} is not an option${meant === null ? '.' : `; did you mean ${meant}?`}`])
+  }
+  const others =
+    'PATH HOME USER SHELL LANG TERM PWD OLDPWD HOSTNAME LOGNAME EDITOR DISPLAY SESSION_MANAGER DESKTOP_SESSION ' +
+    'XDG_SESSION_ID SSH_AUTH_SOCK DBUS_SESSION_BUS_ADDRESS NODE_ENV NODE_OPTIONS npm_config_cache npm_package_name ' +
+    'INIT_CWD CI DEBUG TZ PORT HOST LOG_DIR SERVER_NAME SERVER_PORT DATABASE_URL MYSQL_HOST REDIS_URL TMPDIR ' +
+    'INVOCATION_ID JOURNAL_STREAM MAX_OLD_SPACE KUBERNETES_SERVICE_HOST AWS_ACCESS_KEY_ID API_URL ENV ENVIRON'
+  expect(readConfig(Object.fromEntries(others.split(' ').map((name) => [name, 'x'])), []).warnings).toEqual(
+    [],
+  )
+})
+
+test('what is odd but possible is warned about', () => {
+  expect(readConfig({ DB_PASSWORD: 'x' }, []).warnings).toHaveLength(1)
+  expect(readConfig({ API_KEY: 'x'.repeat(32) }, []).warnings).toEqual(['API_KEY is easy to guess.'])
+  expect(readConfig({}, ['--api-key', KEY]).warnings[0]).toStartWith('--api-key can be read by everybody')
+})
+
+test('the help names every option, its flag and its default, in 100 columns', () => {
+  const text = help()
+  for (const name of Object.keys(options)) expect(text).toContain(`\n  ${name}, ${flagOf(name)}\n`)
+  expect(text).toContain('Default: the value of SESSION_DURATION.')
+  for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(100)
+})
+
+test('every row reads its own default and has one sentence', () => {
+  for (const [name, row] of Object.entries<Option>(options)) {
+    if (typeof row.default === 'string') expect(row.form.read(row.default), name).not.toBeUndefined()
+    expect(row.means, name).toMatch(/^[A-Z].*\.$/)
+  }
+})
