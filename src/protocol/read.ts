@@ -5,6 +5,7 @@
 import type { Static, TSchema } from 'typebox'
 import { Compile } from 'typebox/compile'
 import { fail } from './codes.ts'
+import { schemaAt, takes } from './words.ts'
 
 /** Deepest nesting of objects and arrays that a message may have. */
 export const MAX_DEPTH = 32
@@ -47,7 +48,7 @@ function checkStructure(text: string): void {
       const start = i
       i = endOfString(text, i)
       if (nextAfterSpace(text, i + 1) !== COLON) continue
-      addKey(open, text.slice(start, i + 1))
+      addKey(open, text.slice(start + 1, i))
     } else if (char === OPEN_BRACE || char === OPEN_BRACKET) {
       if (open.length === MAX_DEPTH) throw fail('invalid_message', `Nested deeper than ${MAX_DEPTH} levels.`)
       open.push(char === OPEN_BRACE ? [] : null)
@@ -78,8 +79,8 @@ function nextAfterSpace(text: string, at: number): number {
 /** A list is quicker than a set for the handful of keys a message has; a hostile one gets the set. */
 const FEW_KEYS = 16
 
-function addKey(open: (string[] | Set<string> | null)[], quoted: string): void {
-  const key = quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1)
+function addKey(open: (string[] | Set<string> | null)[], written: string): void {
+  const key = written.includes('\\') ? (JSON.parse(`"${written}"`) as string) : written
   const keys = open[open.length - 1]
   if (keys == null) return
   const known = Array.isArray(keys) ? keys.includes(key) : keys.has(key)
@@ -89,29 +90,30 @@ function addKey(open: (string[] | Set<string> | null)[], quoted: string): void {
   else open[open.length - 1] = new Set(keys).add(key)
 }
 
-/** A compiled schema: gives the value its type, or throws `invalid_field` naming the field. */
+/** A compiled schema: gives the value its type, or throws `invalid_field` naming the field and what it takes. */
 export function checker<T extends TSchema>(schema: T): (value: unknown) => Static<T> {
   const compiled = Compile(schema)
   return (value) => {
     if (compiled.Check(value)) return value as Static<T>
-    throw whatIsWrong(compiled.Errors(value))
+    throw whatIsWrong(schema, compiled.Errors(value))
   }
 }
 
 interface SchemaError {
-  keyword: string
+  schemaPath: string
   instancePath: string
   params: object
-  message: string
 }
 
-function whatIsWrong(errors: SchemaError[]) {
+function whatIsWrong(schema: TSchema, errors: SchemaError[]) {
   // The deepest complaint says most: for a union the first ones only say that no branch fits.
   const deepest = errors.reduce((a, b) => (depth(b) > depth(a) ? b : a))
-  const missing = 'requiredProperties' in deepest.params ? (deepest.params.requiredProperties as string[])[0] : undefined
+  const missing =
+    'requiredProperties' in deepest.params ? (deepest.params.requiredProperties as string[])[0] : undefined
   const path = deepest.instancePath.slice(1).replaceAll('/', '.')
   const field = missing === undefined ? path : path === '' ? missing : `${path}.${missing}`
-  const wrong = missing === undefined ? reason(deepest) : 'is missing'
+  const wrong =
+    missing === undefined ? `must be ${takes(schemaAt(schema, deepest.schemaPath))}` : 'is missing'
   return fail('invalid_field', `${field || 'the body'} ${wrong}`, { field })
 }
 
@@ -119,13 +121,10 @@ function depth(error: SchemaError): number {
   return error.instancePath.split('/').length
 }
 
-function reason(error: SchemaError): string {
-  // A pattern means nothing to the reader of an error; what it stands for is said by the schema's own words.
-  return error.keyword === 'pattern' ? 'must be 1 to 255 characters, not blank, without control characters' : error.message
-}
-
 /** Reads messages that are told apart by their `type`. Throws `invalid_message`, `unknown_type`, `invalid_field`. */
-export function messageReader<T extends TSchema>(schemas: { readonly [type: string]: T }): (text: string) => Static<T> {
+export function messageReader<T extends TSchema>(schemas: {
+  readonly [type: string]: T
+}): (text: string) => Static<T> {
   const checkers = new Map(Object.entries(schemas).map(([type, schema]) => [type, checker(schema)]))
   return (text) => {
     const value = parseObject(text)
@@ -135,8 +134,9 @@ export function messageReader<T extends TSchema>(schemas: { readonly [type: stri
   }
 }
 
+/** Names nothing back: what was sent as a type may be anything. */
 function wrongType(type: unknown) {
-  if (type === undefined) return fail('invalid_field', 'type is missing', { field: 'type' })
-  if (typeof type !== 'string') return fail('invalid_field', 'type must be string', { field: 'type' })
-  return fail('unknown_type', undefined, { field: 'type' })
+  const wrong =
+    type === undefined ? 'type is missing' : typeof type === 'string' ? undefined : 'type must be a string'
+  return fail('unknown_type', wrong, { field: 'type' })
 }

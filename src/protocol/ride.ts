@@ -15,7 +15,10 @@ function message<const T extends string, F extends TProperties>(type: T, fields:
 }
 
 /** An id the app's backend chose: any script, no folding of case or form, no control characters, not blank. */
-export const backendId = Type.String({ pattern: `^(?=.*\\S)[^\\p{Cc}\\p{Cs}]{1,${ID_CHARS}}$` })
+export const backendId = Type.String({
+  pattern: `^(?!\\s*$)[^\\p{Cc}\\p{Cs}]{1,${ID_CHARS}}$`,
+  description: `1 to ${ID_CHARS} characters, not blank, without control characters`,
+})
 
 export const role = Type.Union([Type.Literal('driver'), Type.Literal('passenger')])
 export type Role = Static<typeof role>
@@ -33,7 +36,11 @@ const candidate = Type.Object({
 export const relayed = {
   offer: message('offer', { sdp }, 'WebRTC offer. Relayed to the other party as it came.'),
   answer: message('answer', { sdp }, 'WebRTC answer. Relayed to the other party as it came.'),
-  ice_candidate: message('ice_candidate', { candidate }, 'ICE candidate. Relayed to the other party as it came.'),
+  ice_candidate: message(
+    'ice_candidate',
+    { candidate },
+    'ICE candidate. Relayed to the other party as it came.',
+  ),
 } as const
 
 export const up = {
@@ -83,7 +90,11 @@ export const down = {
     { user_id: backendId, resume_token: Type.String() },
     'The connection speaks for this user. `resume_token` takes the call up on a new connection, once.',
   ),
-  session_joined: message('session_joined', { session_id: Type.String(), ride_id: backendId }, 'Follows authenticated.'),
+  session_joined: message(
+    'session_joined',
+    { session_id: Type.String(), ride_id: backendId },
+    'Follows authenticated.',
+  ),
   resumed: message(
     'resumed',
     { replayed: Type.Integer(), resume_token: Type.String(), gap: Type.Optional(Type.Literal(true)) },
