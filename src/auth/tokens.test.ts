@@ -1,0 +1,89 @@
+import { expect, test } from 'bun:test'
+import { createHmac, randomBytes, randomUUID } from 'node:crypto'
+import { callId } from '../core/ids.ts'
+import type { RideTokens } from '../services/ride/tokens.ts'
+import { rideTokens } from './tokens.ts'
+
+const secret = randomBytes(32)
+const tokens: RideTokens = rideTokens(secret)
+const id = callId(randomUUID())
+const other = callId(randomUUID())
+
+test('a join token is always the same for a leg, and good for that leg only', () => {
+  const token = tokens.join(id, 0)
+  expect(rideTokens(secret).join(id, 0)).toBe(token)
+  expect(tokens.isJoin(token, id, 0)).toBe(true)
+  expect(tokens.isJoin(token, id, 1)).toBe(false)
+  expect(tokens.isJoin(token, other, 0)).toBe(false)
+  expect(rideTokens(randomBytes(32)).isJoin(token, id, 0)).toBe(false)
+})
+
+test('a join token is HMAC-SHA-256 over its domain and leg', () => {
+  expect(tokens.join(id, 1)).toBe(
+    createHmac('sha256', secret).update(`ringdown/join/1 1 ${id}`).digest('base64url'),
+  )
+})
+
+test('a resume token says which leg and which generation it is for', () => {
+  for (const claim of [
+    { id, side: 0, generation: 1 },
+    { id: other, side: 1, generation: 4_294_967_295 },
+  ] as const) {
+    const token = tokens.resume(claim.id, claim.side, claim.generation)
+    expect(token).toMatch(/^[\w-]{90,120}$/)
+    expect(rideTokens(secret).readResume(token)).toEqual(claim)
+    expect(rideTokens(randomBytes(32)).readResume(token)).toBeNull()
+  }
+})
+
+test('[T-R5] 1,000 random and every edited token are refused', () => {
+  const resume = tokens.resume(id, 0, 1)
+  const join = tokens.join(id, 0)
+  const wrong: string[] = [
+    '',
+    '=',
+    '.',
+    'null',
+    `${resume}=`,
+    `${resume} `,
+    `${resume}A`,
+    resume.slice(0, -1),
+    join,
+  ]
+  wrong.push(
+    '\ud800',
+    'é'.repeat(96),
+    'x'.repeat(100_000),
+    resume + resume,
+    Buffer.from(`${'\0'.repeat(32)}0 1 ${id}`).toString('base64url'),
+  )
+  wrong.push(
+    Buffer.from(resume, 'base64url').toString('base64'),
+    Buffer.from(resume, 'base64url').toString('hex'),
+  )
+  for (let i = 0; i < 1000; i++) wrong.push(randomBytes(72).toString('base64url'))
+  for (let i = 0; i < resume.length; i++) {
+    for (const char of ['A', 'B', '_', '+', '=', ' ', 'é']) {
+      if (resume[i] !== char) wrong.push(resume.slice(0, i) + char + resume.slice(i + 1))
+    }
+  }
+  for (const token of wrong) {
+    expect(tokens.readResume(token), token.slice(0, 120)).toBeNull()
+    if (token !== join) expect(tokens.isJoin(token, id, 0), token.slice(0, 120)).toBe(false)
+  }
+})
+
+test('another generation, side or call cannot be written into a resume token', () => {
+  const code = Buffer.from(tokens.resume(id, 0, 1), 'base64url').subarray(0, 32)
+  for (const claim of [`0 2 ${id}`, `1 1 ${id}`, `0 1 ${other}`, `0 01 ${id}`, `0 1 ${id}\n`, `0 1  ${id}`]) {
+    expect(
+      tokens.readResume(Buffer.concat([code, Buffer.from(claim)]).toString('base64url')),
+      claim,
+    ).toBeNull()
+  }
+})
+
+test('a token of one kind never stands for the other', () => {
+  expect(tokens.isJoin(tokens.resume(id, 0, 1), id, 0)).toBe(false)
+  expect(tokens.readResume(tokens.join(id, 0))).toBeNull()
+})
