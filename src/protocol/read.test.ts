@@ -18,14 +18,15 @@ function refused(text: string): CodeName {
   return failure(() => parseObject(text)).code
 }
 
-/** The quickest of some runs, in milliseconds: the rest is noise of the machine. */
-function quickest(run: () => unknown): number {
-  const took = Array.from({ length: 5 }, () => {
+/** How long it takes, in milliseconds: the quickest of some runs, since the rest is noise of the machine. */
+function takes(run: () => unknown, enough: number): number {
+  let quickest = Number.POSITIVE_INFINITY
+  for (let runs = 0; runs < 50 && quickest > enough; runs++) {
     const start = performance.now()
     run()
-    return performance.now() - start
-  })
-  return Math.min(...took)
+    quickest = Math.min(quickest, performance.now() - start)
+  }
+  return quickest
 }
 
 const nested = (depth: number) => `{"a":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`
@@ -79,6 +80,7 @@ describe('a key that stands twice in one object', () => {
     ['__proto__', '{"__proto__":1,"__proto__":2}'],
     ['deeper down', '{"a":[{"b":{"c":1,"c":2}}]}'],
     ['after many others', `{${Array.from({ length: 100 }, (_, i) => `"k${i}":0`)},"k3":1}`],
+    ['late among many', `{${Array.from({ length: 100 }, (_, i) => `"k${i}":0`)},"k97":1}`],
     ['after an object that closed', '{"a":{"x":1},"a":{}}'],
   ])('is refused: %s', (_, text) => {
     const { code, message } = failure(() => parseObject(text))
@@ -141,7 +143,7 @@ describe('the worst text of its size is read in less than 5 ms', () => {
     const read = () => (code === null ? parseObject(text) : refused(text))
     if (code === null) expect(read()).toBeObject()
     else expect(read()).toBe(code)
-    expect(quickest(read)).toBeLessThan(5)
+    expect(takes(read, 4)).toBeLessThan(5)
   })
 })
 
@@ -222,6 +224,7 @@ describe('what is said about a wrong field', () => {
       yes: Type.Optional(Type.Boolean()),
       role: Type.Optional(Type.Union([Type.Literal('driver'), Type.Literal('passenger')])),
       maybe: Type.Optional(Type.Union([Type.Integer({ minimum: 0 }), Type.Null()])),
+      place: Type.Optional(Type.Union([Type.Null(), Type.Object({ name: Type.String() })])),
       list: Type.Optional(Type.Array(Type.String())),
       inner: Type.Optional(Type.Object({ deep: Type.Object({ name: Type.String() }) })),
     }),
@@ -241,6 +244,8 @@ describe('what is said about a wrong field', () => {
     ['yes', 'yes', 'yes must be a boolean'],
     ['role', 'rider', 'role must be "driver" or "passenger"'],
     ['maybe', -1, 'maybe must be an integer of at least 0 or null'],
+    ['place', 1, 'place must be null or an object'],
+    ['place.name', { name: 1 }, 'place.name must be a string'],
     ['list', {}, 'list must be an array'],
     ['list.1', ['a', 1], 'list.1 must be a string'],
     ['inner', [], 'inner must be an object'],
@@ -249,7 +254,7 @@ describe('what is said about a wrong field', () => {
     ['inner.deep.name', { deep: {} }, 'inner.deep.name is missing'],
     ['inner.deep.name', { deep: { name: 1 } }, 'inner.deep.name must be a string'],
   ])('names it and what it takes: %s, being %j', (field, value, sentence) => {
-    const wrong = failure(() => check({ [field.split('.')[0] as string]: value }))
+    const wrong = failure(() => check({ [field.replace(/\..*/, '')]: value }))
     expect([wrong.code, wrong.field, wrong.message]).toEqual(['invalid_field', field, sentence])
   })
 
