@@ -68,6 +68,7 @@ test('[T-R5] 1,000 random and every edited token are refused', () => {
     }
   }
   for (const token of wrong) {
+    if (token === resume) continue // Its base64 and base64url may be the same.
     expect(tokens.readResume(token), token.slice(0, 120)).toBeNull()
     if (token !== join) expect(tokens.isJoin(token, id, 0), token.slice(0, 120)).toBe(false)
   }
@@ -86,4 +87,7 @@ test('another generation, side or call cannot be written into a resume token', (
 test('a token of one kind never stands for the other', () => {
   expect(tokens.isJoin(tokens.resume(id, 0, 1), id, 0)).toBe(false)
   expect(tokens.readResume(tokens.join(id, 0))).toBeNull()
+  // Not even where the text under the two codes would be the same but for the domain.
+  const code = Buffer.from(tokens.join(callId(`1 ${id}`), 0), 'base64url')
+  expect(tokens.readResume(Buffer.concat([code, Buffer.from(`0 1 ${id}`)]).toString('base64url'))).toBeNull()
 })
