@@ -128,6 +128,7 @@ export interface CallRow {
   readonly metadata: Record<string, unknown> | null
 }
 
+/** Sees what this server appended to its log before the question, as far as the database has it by then. */
 export interface CallHistory {
   /** Newest first. Rejects with `storage_unavailable` when the database does not answer. */
   find(query: CallQuery): Promise<CallRow[]>
@@ -137,7 +138,7 @@ export interface CallHistory {
 
 /** The time, and one coarse way to be woken. */
 export interface Clock {
-  /** Never goes back, whatever the wall clock does. */
+  /** A whole number that never goes back, whatever the wall clock does. */
   now(): Millis
   /** Calls back once, at or up to 50 ms after the instant; at once in the next turn when it is past. */
   alarm(at: Millis, ring: () => void): Alarm

@@ -44,7 +44,7 @@ export interface Arrival {
 export const MAX_UNREAD = 256 * 1024
 /** Time for the other end to finish a close, and for a slow one to read what it was told. */
 const CLOSE_TIMEOUT: Millis = 5_000
-/** One frame in so many is timed. A power of two. */
+/** One message in so many is timed. A power of two. */
 const SAMPLE = 64
 
 export type Socket = ServerWebSocket<Connection>
@@ -103,12 +103,17 @@ export class Connection implements Peer {
     const now = this.#world.clock.now()
     this.#heard(now)
     if (!this.#open) return
+    const sampled = (++this.#seen & (SAMPLE - 1)) === 0
+    const startedAt = sampled ? performance.now() : 0
     try {
       if (typeof data !== 'string') throw fail('binary_not_allowed')
       this.#checkBounds(data, now)
       const message = this.#endpoint.codec.read(data)
       const forwarded = this.#session?.message(message, data)
-      if (forwarded === true) this.#countRelay(now)
+      if (forwarded !== true) return
+      const { metrics } = this.#world
+      metrics.relayed(this.#endpoint.kind)
+      if (sampled) metrics.relayTook(this.#endpoint.kind, performance.now() - startedAt)
     } catch (error) {
       this.#failed(error, now)
     }
@@ -210,13 +215,6 @@ export class Connection implements Peer {
       throw fail('message_too_large', `A message may have at most ${maxBytes} bytes.`)
     }
     if (!this.#messages.take(1, now) || !this.#bytes.take(text.length, now)) throw fail('rate_limited')
-  }
-
-  #countRelay(startedAt: Millis): void {
-    const { metrics, clock } = this.#world
-    const { kind } = this.#endpoint
-    metrics.relayed(kind)
-    if ((++this.#seen & (SAMPLE - 1)) === 0) metrics.relayTook(kind, clock.now() - startedAt)
   }
 
   #failed(error: unknown, now: Millis): void {

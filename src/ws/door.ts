@@ -20,6 +20,7 @@ export class WsDoor {
   readonly #endpoints: ReadonlyMap<string, Endpoint<unknown>>
   readonly #world: ConnectionWorld
   readonly #connections = new Set<Connection>()
+  #whenEmpty: (() => void)[] = []
 
   constructor(deps: WsDeps) {
     this.#endpoints = new Map(deps.endpoints.map((endpoint) => [endpoint.path, endpoint]))
@@ -31,6 +32,7 @@ export class WsDoor {
       gone: (connection) => {
         this.#connections.delete(connection)
         deps.metrics.socketClosed()
+        if (this.#connections.size === 0) for (const resolve of this.#whenEmpty.splice(0)) resolve()
       },
     }
   }
@@ -77,8 +79,9 @@ export class WsDoor {
     }
   }
 
-  /** Closes every connection that its service has not closed. Twice is fine. */
-  close(): void {
+  /** Closes every connection that its service has not closed. Resolves when all are gone. Twice is fine. */
+  async close(): Promise<void> {
     for (const connection of this.#connections) connection.close(codes.draining.close, 'draining')
+    if (this.#connections.size > 0) await new Promise<void>((resolve) => this.#whenEmpty.push(resolve))
   }
 }

@@ -3,7 +3,7 @@
  * ones that live. Source: the reference document "Intaleq Voice Call Signaling Backend", and design.md section 4 for
  * what it leaves open. Deliberately not here: HTTP and WebSocket (the doors), SQL (the store), how a token is made.
  */
-import { open } from '../../core/call.ts'
+import { type CallEvent, open } from '../../core/call.ts'
 import type { Endpoint, Session } from '../../core/door.ts'
 import { type CallId, callId, type Millis, type Side } from '../../core/ids.ts'
 import type { CallLog, Clock, Log, Metrics, Peer, Receipts, Snapshots } from '../../core/ports.ts'
@@ -109,19 +109,15 @@ export class Rides {
     return ride === undefined ? null : viewOf(ride)
   }
 
-  /** Ends a ride for the backend. False when it does not live. */
-  end(id: string): boolean {
-    const ride = this.#live.get(id)
-    ride?.apply({ is: 'end', reason: 'cancelled_by_backend', by: 'backend' })
-    return ride !== undefined
+  /** Ends a ride for the backend. Null when it does not live. */
+  end(id: string): SessionView | null {
+    return this.#apply(id, { is: 'end', reason: 'cancelled_by_backend', by: 'backend' })
   }
 
-  /** Sets the longest duration of a ride, in seconds. False when it does not live. */
-  extend(id: string, seconds: number): boolean {
+  /** Sets the longest duration of a ride, in seconds. Null when it does not live. Throws `invalid_field`. */
+  extend(id: string, seconds: number): SessionView | null {
     checkSpan('max_duration', seconds, this.#deps.terms.maxDuration)
-    const ride = this.#live.get(id)
-    ride?.apply({ is: 'limit', limit: seconds * 1000 })
-    return ride !== undefined
+    return this.#apply(id, { is: 'limit', limit: seconds * 1000 })
   }
 
   /** Rides that live, by state. */
@@ -162,6 +158,13 @@ export class Rides {
     this.#draining = true
     for (const ride of this.#live.values()) ride.suspend()
     this.#live.clear()
+  }
+
+  #apply(id: string, event: CallEvent): SessionView | null {
+    const ride = this.#live.get(id)
+    if (ride === undefined) return null
+    ride.apply(event)
+    return viewOf(ride)
   }
 
   #open(request: CreateSession): [Ride, Created] {
@@ -267,7 +270,7 @@ function utf8Bytes(text: string): number {
 function viewOf(ride: Ride): SessionView {
   const { call, detail } = ride
   const connectedAt = call.at === 'waiting' ? null : call.since
-  const [driver, passenger] = call.legs
+  const [driver, passenger] = call.at === 'ended' ? ([{ at: 'absent' }, { at: 'absent' }] as const) : call.legs
   return {
     session_id: call.id,
     ride_id: detail.rideId,

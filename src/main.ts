@@ -1,0 +1,190 @@
+/**
+ * Builds the server, starts it in order, and stops it in reverse. The one file that knows every room.
+ *
+ * Order and reason: keys before everything that checks or signs; the store before the services, which take their calls
+ * up from it; the calls before the doors, so that nobody comes in to a call that is not there yet. Stopping goes the
+ * other way: say so, let nothing new in, let go of the phones, write down what is left.
+ */
+import { join } from 'node:path'
+import { digest } from './auth/digest.ts'
+import { type Keys, openKeys } from './auth/keys.ts'
+import { rideTokens } from './auth/tokens.ts'
+import { SystemClock } from './clock.ts'
+import type { Config } from './config/options.ts'
+import { callId } from './core/ids.ts'
+import type { Clock, Log } from './core/ports.ts'
+import { callRoutes } from './http/calls.ts'
+import { HttpDoor } from './http/door.ts'
+import { Gate } from './http/gate.ts'
+import { healthRoutes, type Readiness } from './http/health.ts'
+import { Pages } from './http/pages.ts'
+import type { Asked } from './http/route.ts'
+import { sessionRoutes } from './http/sessions.ts'
+import { tryRoutes } from './http/try.ts'
+import { openLog } from './observe/log.ts'
+import { openMetrics } from './observe/metrics.ts'
+import { Rides } from './services/ride/rides.ts'
+import { openStore, type StoreStatus } from './store/store.ts'
+import { WsDoor } from './ws/door.ts'
+
+/** What a test brings instead of the real thing. */
+export interface World {
+  readonly clock: Clock
+  readonly log: Log
+  /** Folder of the built pages. */
+  readonly pages: string
+}
+
+export interface Running {
+  /** Where it listens: `http://127.0.0.1:47880`. */
+  readonly url: string
+  readonly port: number
+  readonly keys: Keys
+  /** Pages to try calls are served. */
+  readonly tryPages: boolean
+  /** Says that it is going down and lets nothing new begin; what lives goes on. */
+  drain(): void
+  /** Stops all of it. Calls stay as snapshots, for the next start. Twice is fine. */
+  close(): Promise<void>
+}
+
+/** A trial call may last so long, if sessions may. */
+const TRIAL_SECONDS = 900
+
+export async function start(config: Config, world: Partial<World> = {}): Promise<Running> {
+  const log = world.log ?? (await openLog({ level: config.LOG_LEVEL, format: config.LOG_FORMAT, environment: config.ENVIRONMENT }))
+  const ownClock = world.clock === undefined ? new SystemClock((error) => log.error({ err: error }, 'an alarm failed')) : null
+  const clock = world.clock ?? (ownClock as SystemClock)
+  const keys = openKeys(config.DATA_DIR, { apiKey: config.API_KEY, adminKey: config.ADMIN_KEY })
+  const store = openStore({ dataDir: config.DATA_DIR, mysql: mysqlOf(config), clock, log: log.child({ room: 'store' }) })
+  let draining = false
+
+  const metrics = openMetrics({
+    calls: () => rides.count(),
+    backlog: () => store.status(),
+    clock,
+  })
+  const rides = new Rides({
+    terms: {
+      maxMessageBytes: config.MAX_MESSAGE_BYTES,
+      duration: config.SESSION_DURATION,
+      maxDuration: config.MAX_SESSION_DURATION,
+      joinWindow: config.JOIN_WINDOW,
+      maxJoinWindow: config.MAX_JOIN_WINDOW,
+      grace: config.RECONNECT_GRACE,
+      requireJoinToken: config.REQUIRE_JOIN_TOKEN,
+    },
+    clock,
+    callLog: store.callLog,
+    snapshots: store.snapshots,
+    receipts: store.receipts,
+    tokens: rideTokens(keys.secret),
+    metrics,
+    log,
+    newId: () => callId(crypto.randomUUID()),
+    digest,
+  })
+  rides.recover()
+  store.closeOrphans(rides.liveIds(), clock.now())
+
+  const sockets = new WsDoor({
+    endpoints: [rides.endpoint()],
+    terms: {
+      heartbeatInterval: config.HEARTBEAT_INTERVAL,
+      heartbeatTimeout: config.HEARTBEAT_TIMEOUT,
+      messagesPerSecond: config.MESSAGES_PER_SECOND,
+      bytesPerMinute: config.BYTES_PER_MINUTE,
+    },
+    clock,
+    log,
+    metrics,
+  })
+
+  const tryPages = config.TRY_PAGES === 'true' || (config.TRY_PAGES === 'auto' && isTrial(config))
+  const socketUrl = (asked: Asked) => `${(config.SITEURL ?? asked.site).replace(/^http/, 'ws')}/ws`
+  const seconds = Math.min(TRIAL_SECONDS, config.MAX_SESSION_DURATION / 1000, config.MAX_JOIN_WINDOW / 1000)
+  const http = new HttpDoor({
+    routes: [
+      ...healthRoutes({
+        readiness: () => readiness(draining, store.status()),
+        metrics: () => metrics.text(),
+      }),
+      ...sessionRoutes({ rides, history: store.history, digest, socketUrl }),
+      ...callRoutes({ history: store.history }),
+      ...tryRoutes({ rides, socketUrl, seconds: Math.floor(seconds) }),
+    ],
+    gate: new Gate({
+      trustedProxies: config.TRUSTED_PROXIES,
+      allowedOrigins: config.ALLOWED_ORIGINS,
+      ratePerMinute: config.RATE_LIMIT_PER_MIN,
+      isApiKey: (presented) => keys.api.accepts(presented),
+      isAdminKey: (presented) => keys.admin.accepts(presented),
+      trial: config.ENVIRONMENT === 'development' ? 'anybody' : isTrial(config) ? 'this machine' : 'nobody',
+      digest,
+      tls: false,
+      clock,
+      metrics,
+    }),
+    sockets,
+    maxConnections: config.MAX_CONNECTIONS,
+    pages: tryPages ? new Pages(world.pages ?? PAGES) : null,
+    newConnectionId: () => crypto.randomUUID().slice(0, 8),
+    log,
+    metrics,
+  })
+  const { host, port } = config.SERVER_ADDR
+  const listening = http.listen(host, port)
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${listening.port}`
+  log.info({ url }, 'listening')
+
+  const drain = () => {
+    draining = true
+    rides.drain()
+  }
+  let closing: Promise<void> | null = null
+  const close = async () => {
+    drain()
+    listening.stopListening()
+    rides.close()
+    await sockets.close()
+    await listening.close()
+    ownClock?.close()
+    await store.close()
+    log.info({}, 'stopped')
+  }
+  return {
+    url,
+    port: listening.port,
+    keys,
+    tryPages,
+    drain,
+    close: () => (closing ??= close()),
+  }
+}
+
+function readiness(draining: boolean, store: StoreStatus): Readiness {
+  const parts: Record<string, string> = {}
+  if (draining) parts.server = 'going down'
+  if (!store.writable) parts.journal = 'cannot be written; new sessions are refused'
+  if (!store.reachable) parts.database = 'does not answer; calls go on and rows wait in the journal'
+  const degraded = !store.writable || !store.reachable
+  return { ready: !draining, degraded, parts }
+}
+
+const PAGES = join(import.meta.dir, '../dist/web')
+
+/** Nobody has set a key, or this is a developer's machine. */
+function isTrial(config: Config): boolean {
+  return config.API_KEY === null || config.ENVIRONMENT === 'development'
+}
+
+function mysqlOf(config: Config) {
+  if (config.DB_USERNAME === null) return null
+  return {
+    host: config.DB_HOST,
+    port: config.DB_PORT,
+    database: config.DB_DATABASE,
+    username: config.DB_USERNAME,
+    password: config.DB_PASSWORD ?? '',
+  }
+}
