@@ -1,0 +1,92 @@
+import { expect, test } from 'bun:test'
+import * as http from './http.ts'
+import * as ride from './ride.ts'
+import { PROTOCOL_VERSION } from './version.ts'
+
+/** Everything that goes over the wire, by name. A new service adds its messages here. */
+const wire: Record<string, unknown> = {
+  ...named('ride up', ride.up),
+  ...named('ride down', ride.down),
+  ...named('http', http),
+}
+
+/** What the wire looked like at a version. */
+const kept = {
+  version: 1,
+  fingerprints: {
+    'ride up authenticate': '38cbb458',
+    'ride up resume': '264e6ba7',
+    'ride up offer': '08ccc33c',
+    'ride up answer': '7d9a6b05',
+    'ride up ice_candidate': 'aefd4fa8',
+    'ride up heartbeat': '7d1c98ce',
+    'ride up end_call': '6c9fac7a',
+    'ride down authenticated': '438bae50',
+    'ride down session_joined': 'eaa2ce7a',
+    'ride down resumed': 'c29f7e19',
+    'ride down participant_joined': '18b311ae',
+    'ride down participant_reconnecting': '448c16c1',
+    'ride down participant_resumed': 'fba2a2db',
+    'ride down participant_left': '72974716',
+    'ride down offer': '08ccc33c',
+    'ride down answer': '7d9a6b05',
+    'ride down ice_candidate': 'aefd4fa8',
+    'ride down call_warning': 'a0672f36',
+    'ride down call_timeout': '79f1f981',
+    'ride down call_ended': 'e6fae51f',
+    'ride down pong': '06012c07',
+    'ride down unauthorized': 'd3944fc9',
+    'ride down error': 'ec60926c',
+    'http createSession': '111c03da',
+    'http extendSession': '1161c0e7',
+    'http httpError': '2658e089',
+    'http session': '9766326d',
+    'http sessionCreated': '1b437fcc',
+  } as Record<string, string>,
+}
+
+function named(prefix: string, schemas: object): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [`${prefix} ${name}`, schema]))
+}
+
+/** Of a schema's meaning: neither the order of its keys nor the words of its descriptions count. */
+function fingerprint(schema: unknown): string {
+  const text = JSON.stringify(schema, (key, value: unknown) => {
+    if (key === 'description' && typeof value === 'string') return undefined
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+    return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+  })
+  return new Bun.CryptoHasher('sha256').update(text).digest('hex').slice(0, 8)
+}
+
+test('the number of the protocol is raised when a message changes', () => {
+  const now = Object.fromEntries(Object.entries(wire).map(([name, schema]) => [name, fingerprint(schema)]))
+  const names = [...new Set([...Object.keys(now), ...Object.keys(kept.fingerprints)])]
+  const changed = names.filter((name) => now[name] !== kept.fingerprints[name])
+  const lines = changed.map((name) =>
+    name in now ? `    '${name}': '${now[name]}',` : `    (without '${name}')`,
+  )
+  const mend = [
+    `What goes over the wire has changed: ${changed.join(', ')}.`,
+    `If version ${kept.version} is out in the world, raise PROTOCOL_VERSION in src/protocol/version.ts, add a line`,
+    'of history there, and set `version` in this test. In any case change docs/protocol.md, and put this here:',
+    ...lines,
+  ].join('\n')
+  expect(changed, mend).toEqual([])
+})
+
+test('the fingerprints belong to the number, and the number has its line of history', async () => {
+  expect(PROTOCOL_VERSION, 'Set `version` in this test, and the fingerprints that belong to it.').toBe(
+    kept.version,
+  )
+  const source = await Bun.file(new URL('version.ts', import.meta.url)).text()
+  expect(source, 'Add a line of history to src/protocol/version.ts.').toInclude(`\n * ${PROTOCOL_VERSION}: `)
+})
+
+test('a fingerprint changes with a bound, and neither with the order of keys nor with a description', () => {
+  const schema = { type: 'string', maxLength: 1, description: 'x' }
+  expect(fingerprint({ ...schema, maxLength: 2 })).not.toBe(fingerprint(schema))
+  expect(fingerprint({ maxLength: 1, type: 'string' })).toBe(fingerprint(schema))
+  // A field may be called so.
+  expect(fingerprint({ properties: { description: {} } })).not.toBe(fingerprint({ properties: {} }))
+})
