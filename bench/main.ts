@@ -55,6 +55,11 @@ for (let arg = args.shift(); arg !== undefined; arg = args.shift()) {
   }
 }
 
+if (keep && (process.env.BENCH_SERVER !== undefined || process.env.BENCH_PROFILE !== undefined)) {
+  console.log('--keep is for the figures of Ringdown as it stands, without --server and --profile.')
+  process.exit(2)
+}
+
 if (only !== undefined) {
   const result = await benchmarks[only]?.run()
   if (result !== undefined) {

@@ -46,7 +46,7 @@ async function measure(wish: Wish, protocol: Protocol): Promise<Figures> {
 export async function memory(): Promise<Result> {
   const all = [await measure(bare(), 'bare')]
   if (await installPeers()) all.push(await measure(peerjs(), 'peerjs'))
-  const ours = await measure(ringdown(), 'ride')
+  const ours = await measure(ringdown({ SESSION_DURATION: '1h' }), 'ride')
   all.push(ours)
   const mb = (value: number) => value.toFixed(1)
   return {

@@ -20,11 +20,11 @@ export const rideCandidate = (size: number): string =>
 
 /**
  * A PeerJS CANDIDATE of exactly `size` bytes of JSON. PeerJS server writes the sender into `src` and builds the text
- * again; as `src` is already there with the same value, what comes out is as long as what went in.
+ * again; as `src` is already there with the same value and in its place, what comes out is what went in.
  */
 export const peerjsCandidate = (size: number, src: string, dst: string): string =>
   candidateOf(size, (candidate) =>
-    JSON.stringify({ type: 'CANDIDATE', payload: { candidate: { candidate, sdpMid: '0' } }, src, dst }),
+    JSON.stringify({ type: 'CANDIDATE', src, dst, payload: { candidate: { candidate, sdpMid: '0' } } }),
   )
 
 /** An audio-only session description as a browser makes it, about 1.4 KB on the wire. */

@@ -40,9 +40,16 @@ export async function openPairs(server: Server, protocol: Protocol, count: numbe
   let left = 0
   let allLeft = () => {}
 
-  /** Opens one party; the promise is kept when it is in its call. */
-  const open = (path: string, hello: string | undefined, joined: string | undefined, candidate: Buffer) =>
+  /** Opens one party; the promise is kept when it is in its call. `hears` is what the other one sends. */
+  const open = (
+    path: string,
+    hello: string | undefined,
+    joined: string | undefined,
+    says: string,
+    hears: string,
+  ) =>
     new Promise<void>((resolve, reject) => {
+      let unheard = true
       const listener: Listener = {
         open(line) {
           if (hello !== undefined) line.send(textFrame(hello))
@@ -51,6 +58,10 @@ export async function openPairs(server: Server, protocol: Protocol, count: numbe
         text(_line, bytes, start, length) {
           if (length === candidateSize) {
             party.relayed()
+            // Once is enough to know that the right thing is measured.
+            if (unheard && bytes.toString('utf8', start, start + length) !== hears)
+              odd('changed what it relays')
+            unheard = false
             return
           }
           const type = typeOf(bytes, start, length)
@@ -67,7 +78,11 @@ export async function openPairs(server: Server, protocol: Protocol, count: numbe
         },
       }
       // The line is put in once it is made; nothing is heard on it before.
-      const party: Party = { line: undefined as unknown as Line, candidate, relayed: () => {} }
+      const party: Party = {
+        line: undefined as unknown as Line,
+        candidate: textFrame(says),
+        relayed: () => {},
+      }
       parties.push(party)
       dial(server.port, path, listener, (line) => {
         party.line = line
@@ -76,11 +91,11 @@ export async function openPairs(server: Server, protocol: Protocol, count: numbe
 
   const ways: Record<Protocol, () => Promise<(n: number) => Promise<unknown>>> = {
     async bare() {
-      const candidate = textFrame(rideCandidate(candidateSize))
+      const candidate = rideCandidate(candidateSize)
       return (n) =>
         Promise.all([
-          open(`/?id=d${n}&to=p${n}`, undefined, undefined, candidate),
-          open(`/?id=p${n}&to=d${n}`, undefined, undefined, candidate),
+          open(`/?id=d${n}&to=p${n}`, undefined, undefined, candidate, candidate),
+          open(`/?id=p${n}&to=d${n}`, undefined, undefined, candidate, candidate),
         ])
     },
     async peerjs() {
@@ -89,18 +104,20 @@ export async function openPairs(server: Server, protocol: Protocol, count: numbe
           `/peerjs?key=peerjs&id=${from}&token=t${from}&version=1.5.4`,
           undefined,
           'OPEN',
-          textFrame(peerjsCandidate(candidateSize, from, to)),
+          peerjsCandidate(candidateSize, from, to),
+          peerjsCandidate(candidateSize, to, from),
         )
       return (n) => Promise.all([way(`d${n}`, `p${n}`), way(`p${n}`, `d${n}`)])
     },
     async ride() {
       const backend = new Backend(server.port, apiKey)
-      const candidate = textFrame(rideCandidate(candidateSize))
+      const candidate = rideCandidate(candidateSize)
       const way = (session_id: string, user_id: string) =>
         open(
           '/ws',
           JSON.stringify({ type: 'authenticate', session_id, user_id }),
           'session_joined',
+          candidate,
           candidate,
         )
       return async () => {
