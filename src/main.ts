@@ -52,11 +52,21 @@ export interface Running {
 const TRIAL_SECONDS = 900
 
 export async function start(config: Config, world: Partial<World> = {}): Promise<Running> {
-  const log = world.log ?? (await openLog({ level: config.LOG_LEVEL, format: config.LOG_FORMAT, environment: config.ENVIRONMENT }))
-  const ownClock = world.clock === undefined ? new SystemClock((error) => log.error({ err: error }, 'an alarm failed')) : null
+  const log =
+    world.log ??
+    (await openLog({ level: config.LOG_LEVEL, format: config.LOG_FORMAT, environment: config.ENVIRONMENT }))
+  const ownClock =
+    world.clock === undefined
+      ? new SystemClock((error) => log.error({ err: error }, 'an alarm failed'))
+      : null
   const clock = world.clock ?? (ownClock as SystemClock)
   const keys = openKeys(config.DATA_DIR, { apiKey: config.API_KEY, adminKey: config.ADMIN_KEY })
-  const store = openStore({ dataDir: config.DATA_DIR, mysql: mysqlOf(config), clock, log: log.child({ room: 'store' }) })
+  const store = openStore({
+    dataDir: config.DATA_DIR,
+    mysql: mysqlOf(config),
+    clock,
+    log: log.child({ room: 'store' }),
+  })
   let draining = false
 
   const metrics = openMetrics({

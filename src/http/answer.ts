@@ -14,7 +14,8 @@ export function json(body: unknown, status = 200, headers: Record<string, string
 export function failure(failed: Failure, headers: Record<string, string> = {}): Response {
   const { code, message, field, retryAfter } = failed
   const error: HttpError['error'] = field === undefined ? { code, message } : { code, message, field }
-  const seconds = retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter / 1000))) }
+  const seconds =
+    retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter / 1000))) }
   return json({ error }, codes[code].http ?? 500, { ...seconds, ...headers })
 }
 

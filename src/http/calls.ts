@@ -102,7 +102,9 @@ function whole(name: string, value: string | null, most: number): number | null 
 
 function instant(name: string, value: string | null): number | null {
   if (value === null) return null
-  const at = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.test(value) ? Date.parse(value) : Number.NaN
+  const at = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.test(value)
+    ? Date.parse(value)
+    : Number.NaN
   if (Number.isNaN(at)) throw wrong(name, 'must be an instant such as 2026-02-20T20:20:20Z')
   return at
 }

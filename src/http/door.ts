@@ -119,7 +119,9 @@ export class HttpDoor<Data> {
   async #page(request: Request, path: string): Promise<Response> {
     const page = (await this.#deps.pages?.at(path)) ?? null
     if (page === null) return refuse('not_found')
-    return request.method === 'GET' || request.method === 'HEAD' ? page : refuse('method_not_allowed', { allow: allowed(['GET']) })
+    return request.method === 'GET' || request.method === 'HEAD'
+      ? page
+      : refuse('method_not_allowed', { allow: allowed(['GET']) })
   }
 
   #failed(error: unknown): Response {
@@ -145,7 +147,9 @@ function checkHandshake(headers: Headers): void {
 /** `/sessions/abc` is asked for as `/sessions/:id`. One level, and no other route has a variable part. */
 function patternOf(path: string): [pattern: string, id: string] {
   const match = /^(\/[a-z]+)\/([^/]+)$/.exec(path)
-  return match?.[1] === '/sessions' && match[2] !== undefined ? ['/sessions/:id', decode(match[2])] : [path, '']
+  return match?.[1] === '/sessions' && match[2] !== undefined
+    ? ['/sessions/:id', decode(match[2])]
+    : [path, '']
 }
 
 function decode(part: string): string {

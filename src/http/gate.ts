@@ -48,7 +48,8 @@ export class Gate {
   /** Scheme and host as the client wrote them, as far as we can know: `https://calls.example.com`. */
   siteOf(request: Request, socket: string): string {
     const forwarded = this.#addresses.trusts(socket) ? request.headers.get('x-forwarded-proto') : null
-    const scheme = forwarded === 'https' || forwarded === 'http' ? forwarded : this.#deps.tls ? 'https' : 'http'
+    const scheme =
+      forwarded === 'https' || forwarded === 'http' ? forwarded : this.#deps.tls ? 'https' : 'http'
     return `${scheme}://${request.headers.get('host') ?? ''}`
   }
 
@@ -80,7 +81,8 @@ export class Gate {
   admitConnection(headers: Headers, client: string, site: string): () => void {
     const key = limitKey(client)
     const wait = this.#attempts.take(key)
-    if (wait !== null) throw this.#counted(fail('rate_limited', 'Too many connection attempts.', { retryAfter: wait }))
+    if (wait !== null)
+      throw this.#counted(fail('rate_limited', 'Too many connection attempts.', { retryAfter: wait }))
     const origin = headers.get('origin')
     // Apps send no Origin; browsers always do. RFC 6455 section 10.2.
     if (origin !== null && origin !== site && !this.#deps.allowedOrigins.includes(origin)) {

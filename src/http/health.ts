@@ -53,7 +53,10 @@ export function healthRoutes(deps: HealthDeps): Route[] {
       answers: 'text/plain; version=0.0.4; charset=utf-8',
       fails: [],
       async handle() {
-        const headers = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', 'cache-control': 'no-store' }
+        const headers = {
+          'content-type': 'text/plain; version=0.0.4; charset=utf-8',
+          'cache-control': 'no-store',
+        }
         return new Response(await deps.metrics(), { headers })
       },
     },

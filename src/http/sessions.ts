@@ -2,7 +2,14 @@
 import { Type } from 'typebox'
 import type { CallHistory, CallRow } from '../core/ports.ts'
 import { fail } from '../protocol/codes.ts'
-import { createSession, extendSession, type SessionCreated, type SessionView, session, sessionCreated } from '../protocol/http.ts'
+import {
+  createSession,
+  extendSession,
+  type SessionCreated,
+  type SessionView,
+  session,
+  sessionCreated,
+} from '../protocol/http.ts'
 import { BODY_BYTES } from '../protocol/limits.ts'
 import { checker } from '../protocol/read.ts'
 import type { Rides } from '../services/ride/rides.ts'
@@ -25,7 +32,8 @@ export function sessionRoutes({ rides, history, digest, socketUrl }: SessionsDep
     const live = rides.view(id)
     if (live !== null) return live
     const row = await history.get(id)
-    if (row === null || row.service !== 'ride') throw fail('session_not_found', 'There is no session of this id.')
+    if (row === null || row.service !== 'ride')
+      throw fail('session_not_found', 'There is no session of this id.')
     return viewOfRow(row)
   }
 
@@ -34,7 +42,8 @@ export function sessionRoutes({ rides, history, digest, socketUrl }: SessionsDep
       method: 'POST',
       path: '/sessions',
       access: 'backend',
-      about: 'Opens a call session for a ride. An Idempotency-Key header makes a repeated request answer as the first.',
+      about:
+        'Opens a call session for a ride. An Idempotency-Key header makes a repeated request answer as the first.',
       body: createSession,
       answers: sessionCreated,
       fails: ['invalid_field', 'idempotency_mismatch', 'draining', 'storage_unavailable'],

@@ -18,8 +18,12 @@ export function tryRoutes({ rides, socketUrl, seconds }: TryDeps): Route[] {
       method: 'POST',
       path: '/try/session',
       access: 'trial',
-      about: 'Opens a session for the page to try a call. Only in development, or from this machine before a key is set.',
-      answers: Type.Intersect([sessionCreated, Type.Object({ driver_id: Type.String(), passenger_id: Type.String() })]),
+      about:
+        'Opens a session for the page to try a call. Only in development, or from this machine before a key is set.',
+      answers: Type.Intersect([
+        sessionCreated,
+        Type.Object({ driver_id: Type.String(), passenger_id: Type.String() }),
+      ]),
       fails: ['not_found', 'draining', 'storage_unavailable'],
       async handle(asked) {
         const request = {

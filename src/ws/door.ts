@@ -6,7 +6,13 @@ import type { Server, WebSocketHandler } from 'bun'
 import type { Endpoint } from '../core/door.ts'
 import type { Clock, Log, Metrics } from '../core/ports.ts'
 import { codes } from '../protocol/codes.ts'
-import { type Arrival, Connection, type ConnectionTerms, type ConnectionWorld, MAX_UNREAD } from './connection.ts'
+import {
+  type Arrival,
+  Connection,
+  type ConnectionTerms,
+  type ConnectionWorld,
+  MAX_UNREAD,
+} from './connection.ts'
 
 export interface WsDeps {
   readonly endpoints: readonly Endpoint<unknown>[]
@@ -50,7 +56,10 @@ export class WsDoor {
   /** Answers a handshake on one of the paths; false when the runtime does not take it for one. */
   upgrade(request: Request, server: Server<Connection>, path: string, arrival: Arrival): boolean {
     const endpoint = this.#endpoints.get(path)
-    return endpoint !== undefined && server.upgrade(request, { data: new Connection(endpoint, arrival, this.#world) })
+    return (
+      endpoint !== undefined &&
+      server.upgrade(request, { data: new Connection(endpoint, arrival, this.#world) })
+    )
   }
 
   /** For the runtime's server. */

@@ -40,7 +40,7 @@ export class Refused extends Error {
   }
 }
 
-/** biome-ignore lint/suspicious/noExplicitAny: tests look into messages of every shape. */
+// biome-ignore lint/suspicious/noExplicitAny: tests look into messages of every shape.
 type Message = any
 
 export class RawPeer {
@@ -100,7 +100,11 @@ export class RawPeer {
   }
 
   /** Sends one frame, as odd as wanted. */
-  frame(opcode: number, payload: Buffer | string = '', odd: { fin?: boolean; mask?: boolean; rsv?: number } = {}): void {
+  frame(
+    opcode: number,
+    payload: Buffer | string = '',
+    odd: { fin?: boolean; mask?: boolean; rsv?: number } = {},
+  ): void {
     this.socket.write(frame(opcode, Buffer.from(payload as string), odd))
   }
 
@@ -128,7 +132,8 @@ export class RawPeer {
   async nextText(): Promise<string> {
     await this.#until(() => this.#inbox.length > 0 || this.#closed !== null, 'a message')
     const text = this.#inbox.shift()
-    if (text === undefined) throw new Error(`closed with ${this.#closed?.code} ${this.#closed?.reason} instead of a message`)
+    if (text === undefined)
+      throw new Error(`closed with ${this.#closed?.code} ${this.#closed?.reason} instead of a message`)
     return text
   }
 
@@ -216,7 +221,8 @@ export class RawPeer {
     const short = (data[1] ?? 0) & 127
     const start = short === 126 ? 4 : short === 127 ? 10 : 2
     if (data.length < start) return false
-    const length = short === 126 ? data.readUInt16BE(2) : short === 127 ? Number(data.readBigUInt64BE(2)) : short
+    const length =
+      short === 126 ? data.readUInt16BE(2) : short === 127 ? Number(data.readBigUInt64BE(2)) : short
     if (data.length < start + length) return false
     const payload = data.subarray(start, start + length)
     this.#unread = data.subarray(start + length)
@@ -240,7 +246,11 @@ export class RawPeer {
 }
 
 /** The bytes of one frame. Masked and final unless told otherwise. */
-export function frame(opcode: number, payload: Buffer, odd: { fin?: boolean; mask?: boolean; rsv?: number } = {}): Buffer {
+export function frame(
+  opcode: number,
+  payload: Buffer,
+  odd: { fin?: boolean; mask?: boolean; rsv?: number } = {},
+): Buffer {
   const first = ((odd.fin ?? true) ? 0x80 : 0) | ((odd.rsv ?? 0) << 4) | opcode
   const masked = (odd.mask ?? true) ? 0x80 : 0
   const { length } = payload

@@ -43,7 +43,7 @@ export interface Answer {
   readonly status: number
   readonly headers: Headers
   readonly text: string
-  /** biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape.
   readonly body: any
 }
 
@@ -107,12 +107,22 @@ export async function closeServers(): Promise<void> {
 }
 
 /** Lets a user in and takes the two answers. */
-export async function joinAs(server: TestServer, session: Session, user: string, more: object = {}): Promise<Seated> {
+export async function joinAs(
+  server: TestServer,
+  session: Session,
+  user: string,
+  more: object = {},
+): Promise<Seated> {
   const peer = await server.connect()
   return seat(peer, session, user, more)
 }
 
-export async function seat(peer: RawPeer, session: Session, user: string, more: object = {}): Promise<Seated> {
+export async function seat(
+  peer: RawPeer,
+  session: Session,
+  user: string,
+  more: object = {},
+): Promise<Seated> {
   peer.send({ type: 'authenticate', session_id: session.session_id, user_id: user, ...more })
   const { resume_token } = await peer.nextOf('authenticated')
   await peer.nextOf('session_joined')
@@ -144,12 +154,21 @@ async function ask(
 ): Promise<Answer> {
   const response = await fetch(url + path, {
     method,
-    headers: { 'x-api-key': API_KEY, ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+    headers: {
+      'x-api-key': API_KEY,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
     ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
   })
   const text = await response.text()
   const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false
-  return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : null }
+  return {
+    status: response.status,
+    headers: response.headers,
+    text,
+    body: isJson && text !== '' ? JSON.parse(text) : null,
+  }
 }
 
 function memoryLog(lines: LogLine[], bound: object): Log {

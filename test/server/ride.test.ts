@@ -14,7 +14,11 @@ describe('saying who one is', () => {
     const session = await server.createSession()
     const peer = await server.connect()
     peer.send({ type: 'authenticate', session_id: session.session_id, user_id: 'user_123' })
-    expect(await peer.next()).toEqual({ type: 'authenticated', user_id: 'user_123', resume_token: expect.any(String) })
+    expect(await peer.next()).toEqual({
+      type: 'authenticated',
+      user_id: 'user_123',
+      resume_token: expect.any(String),
+    })
     expect(await peer.nextText()).toBe(
       `{"type":"session_joined","session_id":"${session.session_id}","ride_id":"ride_456"}`,
     )
@@ -126,7 +130,10 @@ describe('the call', () => {
     expect(await driver.peer.nextText()).toBe('{"type":"participant_joined","role":"passenger"}')
     expect(await passenger.peer.nextText()).toBe('{"type":"participant_joined","role":"driver"}')
     const { body } = await server.ask('GET', `/sessions/${session.session_id}`)
-    expect(body).toMatchObject({ status: 'active', participants: { driver: 'present', passenger: 'present' } })
+    expect(body).toMatchObject({
+      status: 'active',
+      participants: { driver: 'present', passenger: 'present' },
+    })
     expect(Date.parse(body.connected_at) - Date.parse(body.created_at)).toBe(1_500)
   })
 
@@ -178,9 +185,18 @@ describe('the call', () => {
     }
     const { body } = await server.ask('GET', `/calls?ride_id=ride_456`)
     expect(body.calls).toMatchObject([
-      { session_id: session.session_id, status: 'ended', end_reason: 'user_terminated', initiated_by: 'user_789' },
+      {
+        session_id: session.session_id,
+        status: 'ended',
+        end_reason: 'user_terminated',
+        initiated_by: 'user_789',
+      },
     ])
-    expect(body.calls[0]).toMatchObject({ driver_id: 'user_123', passenger_id: 'user_789', ended_by: 'driver' })
+    expect(body.calls[0]).toMatchObject({
+      driver_id: 'user_123',
+      passenger_id: 'user_789',
+      ended_by: 'driver',
+    })
   })
 
   test('[RIDE-11] at its limit the call ends for both, having been warned 15 s ahead', async () => {
@@ -219,15 +235,19 @@ describe('losing each other', () => {
   test.each([
     ['driver', 'user_123'],
     ['passenger', 'user_789'],
-  ] as const)('[RIDE-14] the %s closes with 1000: the other is told that it left and why the call ended', async (role) => {
-    const server = await startServer()
-    const ride = await activeRide(server)
-    const [leaver, other] = role === 'driver' ? [ride.driver, ride.passenger] : [ride.passenger, ride.driver]
-    leaver.peer.close(1000)
-    expect(await other.peer.nextText()).toBe(`{"type":"participant_left","role":"${role}"}`)
-    expect(await other.peer.nextText()).toBe(`{"type":"call_ended","reason":"disconnect_${role}"}`)
-    expect((await other.peer.closed()).code).toBe(1000)
-  })
+  ] as const)(
+    '[RIDE-14] the %s closes with 1000: the other is told that it left and why the call ended',
+    async (role) => {
+      const server = await startServer()
+      const ride = await activeRide(server)
+      const [leaver, other] =
+        role === 'driver' ? [ride.driver, ride.passenger] : [ride.passenger, ride.driver]
+      leaver.peer.close(1000)
+      expect(await other.peer.nextText()).toBe(`{"type":"participant_left","role":"${role}"}`)
+      expect(await other.peer.nextText()).toBe(`{"type":"call_ended","reason":"disconnect_${role}"}`)
+      expect((await other.peer.closed()).code).toBe(1000)
+    },
+  )
 
   test('[RIDE-14] leaving before the other came leaves the session open', async () => {
     const server = await startServer()
@@ -245,7 +265,11 @@ describe('losing each other', () => {
     const server = await startServer()
     const { driver, passenger } = await activeRide(server)
     driver.peer.drop()
-    expect(await passenger.peer.next()).toEqual({ type: 'participant_reconnecting', role: 'driver', grace_ms: 15_000 })
+    expect(await passenger.peer.next()).toEqual({
+      type: 'participant_reconnecting',
+      role: 'driver',
+      grace_ms: 15_000,
+    })
     await server.clock.wind(14_900)
     expect(await passenger.peer.settle()).toEqual([])
     await server.clock.wind(200)
@@ -327,7 +351,12 @@ describe('losing each other', () => {
     await passenger.peer.nextOf('participant_reconnecting')
     const back = await server.connect()
     back.send({ type: 'resume', resume_token: driver.resumeToken, received: 3 })
-    expect(await back.next()).toEqual({ type: 'resumed', replayed: 64, resume_token: expect.any(String), gap: true })
+    expect(await back.next()).toEqual({
+      type: 'resumed',
+      replayed: 64,
+      resume_token: expect.any(String),
+      gap: true,
+    })
     expect(await back.next()).toEqual({ type: 'offer', sdp: '16' })
   })
 
@@ -361,7 +390,10 @@ describe('losing each other', () => {
     first.send(OFFER)
     expect(await second.nextOf('offer')).toEqual(JSON.parse(OFFER))
     await after.clock.wind(40_100)
-    expect(await second.nextOf('call_timeout')).toEqual({ type: 'call_timeout', reason: 'max_duration_reached' })
+    expect(await second.nextOf('call_timeout')).toEqual({
+      type: 'call_timeout',
+      reason: 'max_duration_reached',
+    })
     const { body } = await after.ask('GET', `/calls`)
     expect(body.calls).toMatchObject([{ session_id: session.session_id, end_reason: 'max_duration_reached' }])
   })

@@ -3,7 +3,15 @@
  * owed. Says the core's notices in the ride's words. Deliberately not here: finding rides, creating them, proving who
  * somebody is (rides.ts), and what a connection may say when (session.ts).
  */
-import { type Call, type CallEvent, type Effect, type Live, type Notice, recover, step } from '../../core/call.ts'
+import {
+  type Call,
+  type CallEvent,
+  type Effect,
+  type Live,
+  type Notice,
+  recover,
+  step,
+} from '../../core/call.ts'
 import { type CallId, type Millis, otherSide, SIDES, type Side } from '../../core/ids.ts'
 import { Outbox } from '../../core/outbox.ts'
 import type { Alarm, CallLog, Clock, Log, Metrics, Peer, Snapshots } from '../../core/ports.ts'

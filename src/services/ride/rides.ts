@@ -11,7 +11,7 @@ import { Failure, fail } from '../../protocol/codes.ts'
 import type { CreateSession, SessionView } from '../../protocol/http.ts'
 import { AUTHENTICATE_TIMEOUT, METADATA_BYTES } from '../../protocol/limits.ts'
 import { type RideUp, rideCodec } from '../../protocol/ride.ts'
-import { ROLES, Ride, type RideDetail, type RideWorld } from './ride.ts'
+import { Ride, type RideDetail, type RideWorld, ROLES } from './ride.ts'
 import { RideSession, type Seated } from './session.ts'
 import type { RideTokens } from './tokens.ts'
 
@@ -175,9 +175,28 @@ export class Rides {
     const limit = request.max_duration === undefined ? terms.duration : request.max_duration * 1000
     const users = [request.driver_id, request.passenger_id] as const
     const metadata = request.metadata ?? null
-    const detail = { rideId: request.ride_id, users, metadata, createdAt: now, generations: [0, 0], initiatedBy: null } as const
-    const ride = new Ride(open(id, { kind: 'ride', limit, grace: terms.grace }, window, now), detail, this.#world)
-    callLog.append({ is: 'created', id, at: now, kind: 'ride', subject: request.ride_id, parties: users, metadata })
+    const detail = {
+      rideId: request.ride_id,
+      users,
+      metadata,
+      createdAt: now,
+      generations: [0, 0],
+      initiatedBy: null,
+    } as const
+    const ride = new Ride(
+      open(id, { kind: 'ride', limit, grace: terms.grace }, window, now),
+      detail,
+      this.#world,
+    )
+    callLog.append({
+      is: 'created',
+      id,
+      at: now,
+      kind: 'ride',
+      subject: request.ride_id,
+      parties: users,
+      metadata,
+    })
     this.#live.set(id, ride)
     ride.begin()
     metrics.callOpened('ride')
@@ -205,7 +224,8 @@ export class Rides {
     const side = ride?.sideOf(message.user_id) ?? null
     if (ride === undefined || side === null) throw fail('session_not_found')
     const token = message.join_token
-    if (token !== undefined && !this.#deps.tokens.isJoin(token, ride.id, side)) throw fail('join_token_invalid')
+    if (token !== undefined && !this.#deps.tokens.isJoin(token, ride.id, side))
+      throw fail('join_token_invalid')
     if (token === undefined && requireJoinToken) throw fail('join_token_required')
     const holder = ride.peer(side)
     if (holder === null || token !== undefined) return this.#join(ride, side, peer, seated)
@@ -245,7 +265,14 @@ export class Rides {
 /** The same text for the same request, however its body was written. */
 function canonical(request: CreateSession): string {
   const { ride_id, driver_id, passenger_id, max_duration, join_window, metadata } = request
-  return JSON.stringify([ride_id, driver_id, passenger_id, max_duration ?? null, join_window ?? null, metadata ?? null])
+  return JSON.stringify([
+    ride_id,
+    driver_id,
+    passenger_id,
+    max_duration ?? null,
+    join_window ?? null,
+    metadata ?? null,
+  ])
 }
 
 function checkRequest(request: CreateSession, terms: RideTerms): void {
@@ -255,7 +282,9 @@ function checkRequest(request: CreateSession, terms: RideTerms): void {
   if (request.max_duration !== undefined) checkSpan('max_duration', request.max_duration, terms.maxDuration)
   if (request.join_window !== undefined) checkSpan('join_window', request.join_window, terms.maxJoinWindow)
   if (request.metadata !== undefined && utf8Bytes(JSON.stringify(request.metadata)) > METADATA_BYTES) {
-    throw fail('invalid_field', `metadata must be at most ${METADATA_BYTES} bytes as JSON`, { field: 'metadata' })
+    throw fail('invalid_field', `metadata must be at most ${METADATA_BYTES} bytes as JSON`, {
+      field: 'metadata',
+    })
   }
 }
 
@@ -270,7 +299,8 @@ function utf8Bytes(text: string): number {
 function viewOf(ride: Ride): SessionView {
   const { call, detail } = ride
   const connectedAt = call.at === 'waiting' ? null : call.since
-  const [driver, passenger] = call.at === 'ended' ? ([{ at: 'absent' }, { at: 'absent' }] as const) : call.legs
+  const [driver, passenger] =
+    call.at === 'ended' ? ([{ at: 'absent' }, { at: 'absent' }] as const) : call.legs
   return {
     session_id: call.id,
     ride_id: detail.rideId,
