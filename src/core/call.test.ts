@@ -89,7 +89,7 @@ describe('a call that waits', () => {
     expect(effects).toEqual([])
   })
 
-  test('is active from the moment both legs are in, and each is told of the other', () => {
+  test('[RIDE-6] is active from the moment both legs are in, and each is told of the other', () => {
     const [call, effects] = after(waitingCall(), [0, join(DRIVER)], [2000, join(PASSENGER)])
     expect(call).toMatchObject({ at: 'active', since: T + 2000, until: T + 62_000 })
     expect(told(effects, DRIVER)).toEqual([{ is: 'joined', side: PASSENGER }])
@@ -128,7 +128,7 @@ describe('a call that waits', () => {
     expect(told(both[1], DRIVER)).toEqual([])
   })
 
-  test('ends when its window is over: at that instant, not before, however late it is looked at', () => {
+  test('[RIDE-12] ends when its window is over: at that instant, not before, however late it is looked at', () => {
     const joined = after(waitingCall(), [0, join(DRIVER)])[0]
     expect(after(joined, [WINDOW - 1, tick])[0].at).toBe('waiting')
     const [call, effects] = after(joined, [WINDOW + 9000, tick])
@@ -143,7 +143,7 @@ describe('a call that waits', () => {
     expect(endOf(call).reason).toBe('join_timeout')
   })
 
-  test('of a ride goes on when a leg leaves or is lost, and lets it in again', () => {
+  test('[RIDE-14] of a ride goes on when a leg leaves or is lost, and lets it in again', () => {
     const left = after(waitingCall(), [0, join(DRIVER)], [1, leave(DRIVER)])[0]
     expect([left.at, ...legs(left)]).toEqual(['waiting', 'absent', 'absent'])
     const lost = after(waitingCall(), [0, join(DRIVER)], [1, drop(DRIVER)], [15_001, tick])[0]
@@ -184,7 +184,7 @@ describe('a call that waits', () => {
 })
 
 describe('an active call', () => {
-  test('says that a leg is away and for how long, and that it is back', () => {
+  test('[RIDE-15] says that a leg is away and for how long, and that it is back', () => {
     const [away, lost] = after(activeCall(), [1000, drop(DRIVER)])
     expect(away.legs[DRIVER]).toEqual({ at: 'away', until: T + 16_000 })
     expect(told(lost, PASSENGER)).toEqual([{ is: 'away', side: DRIVER, grace: 15_000 }])
@@ -197,12 +197,12 @@ describe('an active call', () => {
     expect(deadline(back)).toBe(T + 45_000)
   })
 
-  test('promises no grace beyond its own end', () => {
+  test('[RIDE-15] promises no grace beyond its own end', () => {
     const [, effects] = after(activeCall(), [55_000, drop(DRIVER)])
     expect(told(effects, PASSENGER).at(-1)).toEqual({ is: 'away', side: DRIVER, grace: 5000 })
   })
 
-  test('ends when the grace of a leg is over: at that instant, with the leg as the reason', () => {
+  test('[RIDE-15] ends when the grace of a leg is over: at that instant, with the leg as the reason', () => {
     const away = after(activeCall(), [1000, drop(PASSENGER)])[0]
     expect(after(away, [15_999, tick])[0].at).toBe('active')
     const [call, effects] = after(away, [20_000, resume(PASSENGER)])
@@ -220,7 +220,7 @@ describe('an active call', () => {
     expect(records(effects)).toEqual([['ended', 16_000]])
   })
 
-  test('tells a new client of a leg how things stand, and the other leg that it is there', () => {
+  test('[RIDE-19] tells a new client of a leg how things stand, and the other leg that it is there', () => {
     const [, alone] = after(activeCall(), [1000, drop(DRIVER)], [2000, join(DRIVER)])
     expect(told(alone, DRIVER)).toEqual([{ is: 'joined', side: PASSENGER }])
     expect(told(alone, PASSENGER)).toEqual([
@@ -290,7 +290,7 @@ describe('an active call', () => {
     expect(told(effects, DRIVER)).toEqual([{ is: 'ended', reason: 'user_terminated', by: PASSENGER }])
   })
 
-  test('warns once, ahead of its limit, and ends at the limit', () => {
+  test('[RIDE-11] warns once, ahead of its limit, and ends at the limit', () => {
     const [warned, warning] = after(activeCall(), [60_000 - WARNING_AHEAD, tick])
     for (const side of SIDES)
       expect(told(warning, side)).toEqual([{ is: 'warning', remaining: WARNING_AHEAD }])
@@ -300,7 +300,7 @@ describe('an active call', () => {
     for (const side of SIDES) expect(told(effects, side).map(({ is }) => is)).toEqual(['ended'])
   })
 
-  test('does not warn when it is shorter than twice the warning', () => {
+  test('[RIDE-11] does not warn when it is shorter than twice the warning', () => {
     expect(activeCall({ limit: 2 * WARNING_AHEAD - 1 }).warnAt).toBeNull()
     expect(activeCall({ limit: 2 * WARNING_AHEAD }).warnAt).toBe(T + WARNING_AHEAD)
   })
@@ -355,13 +355,13 @@ test('an ended call stays as it is, whatever happens', () => {
 })
 
 describe('a call that outlived its process', () => {
-  test('ends at its own end when that has passed, though the server was down', () => {
+  test('[RIDE-20] ends at its own end when that has passed, though the server was down', () => {
     const [call, effects] = recover(activeCall(), T + 90_000)
     expect(endOf(call)).toEqual({ reason: 'max_duration_reached', by: 'clock', endedAt: 60_000 })
     expect(records(effects)).toEqual([['ended', 60_000]])
   })
 
-  test('gives every leg that was in it a whole grace, also one that was away already', () => {
+  test('[RIDE-20] gives every leg that was in it a whole grace, also one that was away already', () => {
     const away = after(activeCall(), [1000, drop(DRIVER)])[0] as Live
     const [call, effects] = recover(away, T + 30_000)
     expect(call.legs).toEqual([
@@ -379,7 +379,7 @@ describe('a call that outlived its process', () => {
     expect(deadline(call)).toBe(T + 60_000)
   })
 
-  test('ends as a restart, and not as the fault of a leg, when there is no grace to come back in', () => {
+  test('[LOG-3] ends as a restart, and not as the fault of a leg, when there is no grace to come back in', () => {
     const [call] = recover(activeCall({ grace: 0 }), T + 5000)
     expect(endOf(call)).toEqual({ reason: 'server_restart', by: 'clock', endedAt: 5000 })
   })
@@ -390,7 +390,7 @@ describe('a call that outlived its process', () => {
     expect(effects).toEqual([{ do: 'alarm', at: T + WINDOW }])
   })
 
-  test('does not end before it began when the clock was set back meanwhile', () => {
+  test('[LOG-1] does not end before it began when the clock was set back meanwhile', () => {
     const [taken] = recover(activeCall(), T - 3_600_000)
     const [call, effects] = step(taken, hangUp(DRIVER), T - 3_599_000)
     expect(endOf(call).endedAt).toBe(0)

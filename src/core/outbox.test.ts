@@ -13,12 +13,12 @@ function sent(count: number): Outbox {
 }
 
 describe('a leg that resumes', () => {
-  test('gets what it missed, in order, and nothing else', () => {
+  test('[RIDE-16] gets what it missed, in order, and nothing else', () => {
     expect(sent(5).resume(3)).toEqual({ frames: ['f4', 'f5'], gap: false })
     expect(sent(5).resume(5)).toEqual({ frames: [], gap: false })
   })
 
-  test('gets what waited after what it missed', () => {
+  test('[RIDE-16] gets what waited after what it missed', () => {
     const outbox = sent(2)
     expect(outbox.hold('f3')).toBe(true)
     expect(outbox.resume(1)).toEqual({ frames: ['f2', 'f3'], gap: false })
@@ -32,14 +32,14 @@ describe('a leg that resumes', () => {
     expect(outbox.resume(2)).toEqual({ frames: ['f3', 'f4'], gap: false })
   })
 
-  test('is refused when it claims more than was sent, and loses nothing by it', () => {
+  test('[RIDE-17] is refused when it claims more than was sent, and loses nothing by it', () => {
     const outbox = sent(2)
     outbox.hold('f3')
     expect(outbox.resume(3)).toBeNull()
     expect(outbox.resume(0)).toEqual({ frames: names(1, 3), gap: false })
   })
 
-  test('is told of a gap when more was missed than is kept', () => {
+  test('[RIDE-18] is told of a gap when more was missed than is kept', () => {
     const replay = sent(BUFFER_FRAMES + 1).resume(0)
     expect(replay).toEqual({ frames: names(2, BUFFER_FRAMES + 1), gap: true })
   })
@@ -60,7 +60,7 @@ describe('a leg that resumes', () => {
     expect(outbox.resume(BUFFER_FRAMES)).toEqual({ frames: [], gap: false })
   })
 
-  test('is believed once after a restart of the server, and told of a gap', () => {
+  test('[RIDE-18] is believed once after a restart of the server, and told of a gap', () => {
     const outbox = sent(3)
     outbox.forget()
     outbox.hold('new')
@@ -70,7 +70,7 @@ describe('a leg that resumes', () => {
   })
 })
 
-test('a leg that comes in anew gets what waited, and its count starts again', () => {
+test('[RIDE-8] a leg that comes in anew gets what waited, and its count starts again', () => {
   const outbox = sent(5)
   outbox.hold('f6')
   expect(outbox.restart()).toEqual(['f6'])
@@ -81,14 +81,14 @@ test('a leg that comes in anew gets what waited, and its count starts again', ()
 })
 
 describe('what waits is bounded', () => {
-  test('in frames', () => {
+  test('[RIDE-8] in frames', () => {
     const outbox = new Outbox()
     for (const text of names(1, BUFFER_FRAMES)) expect(outbox.hold(text)).toBe(true)
     expect(outbox.hold('more')).toBe(false)
     expect(outbox.restart()).toHaveLength(BUFFER_FRAMES)
   })
 
-  test('in characters', () => {
+  test('[RIDE-8] in characters', () => {
     const outbox = new Outbox()
     expect(outbox.hold('x'.repeat(BUFFER_CHARS))).toBe(true)
     expect(outbox.hold('y')).toBe(false)

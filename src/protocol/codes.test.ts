@@ -17,7 +17,7 @@ describe('every code', () => {
     },
   )
 
-  test.each(rows)('%s asks the peer for what its close number says', (_, { close, retry }) => {
+  test.each(rows)('[WS-12] %s asks the peer for what its close number says', (_, { close, retry }) => {
     if (close === null) return
     if (retry === 'resume') expect(Math.floor(close / 100)).toBe(41)
     if (Math.floor(close / 100) === 41) expect(retry).not.toBe('no')

@@ -31,7 +31,7 @@ function takes(run: () => unknown, enough: number): number {
 
 const nested = (depth: number) => `{"a":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`
 
-describe('text that is not one JSON object', () => {
+describe('[WS-8] text that is not one JSON object', () => {
   test.each([
     ['nothing', ''],
     ['spaces', '  '],
@@ -65,7 +65,7 @@ describe('text that is not one JSON object', () => {
   })
 })
 
-describe('a key that stands twice in one object', () => {
+describe('[WS-8] a key that stands twice in one object', () => {
   test.each([
     ['plainly', '{"a":1,"a":1}'],
     ['with something between', '{"a":1,"b":{},"a":1}'],
@@ -101,7 +101,7 @@ describe('a key that stands twice in one object', () => {
 })
 
 describe('nesting', () => {
-  test(`goes ${MAX_DEPTH} levels deep and no deeper`, () => {
+  test(`[WS-8] goes ${MAX_DEPTH} levels deep and no deeper`, () => {
     expect(parseObject(nested(MAX_DEPTH))).toBeObject()
     const { code, message } = failure(() => parseObject(nested(MAX_DEPTH + 1)))
     expect([code, message]).toEqual(['invalid_message', 'Nested deeper than 32 levels.'])
@@ -179,7 +179,7 @@ describe('a message', () => {
     expect(read(odd)).toEqual({ type: 'hello', name: 'Ann' })
   })
 
-  test('may hold fields that nobody knows', () => {
+  test('[WS-8] may hold fields that nobody knows', () => {
     expect(read('{"type":"bye","name":null,"more":{"a":[1]}}')).toMatchObject({ type: 'bye' })
   })
 
@@ -209,7 +209,7 @@ describe('a message', () => {
   })
 })
 
-describe('what is said about a wrong field', () => {
+describe('[WS-8] what is said about a wrong field', () => {
   const check = checker(
     Type.Object({
       text: Type.Optional(Type.String()),

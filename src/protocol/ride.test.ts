@@ -95,7 +95,7 @@ test('every message is filed under the type it has', () => {
   }
 })
 
-describe('an id that the backend chose', () => {
+describe('[HTTP-4] an id that the backend chose', () => {
   const read = (id: string) => rideCodec.read(authenticate({ user_id: id })) as { user_id: string }
 
   test.each([
@@ -148,7 +148,7 @@ describe('an id that the backend chose', () => {
   })
 })
 
-describe('a field that is wrong', () => {
+describe('[WS-8] a field that is wrong', () => {
   test.each<[string, string, string]>([
     [authenticate({ session_id: undefined }), 'session_id', 'session_id is missing'],
     [authenticate({ session_id: '' }), 'session_id', 'session_id must be a string that is not empty'],
