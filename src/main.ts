@@ -6,6 +6,7 @@
  * other way: say so, let nothing new in, let go of the phones, write down what is left.
  */
 import { join } from 'node:path'
+import { version as VERSION } from '../package.json'
 import { digest } from './auth/digest.ts'
 import { type Keys, openKeys } from './auth/keys.ts'
 import { rideTokens } from './auth/tokens.ts'
@@ -16,15 +17,16 @@ import type { Clock, Log } from './core/ports.ts'
 import { callRoutes } from './http/calls.ts'
 import { HttpDoor } from './http/door.ts'
 import { Gate } from './http/gate.ts'
-import { healthRoutes, type Readiness } from './http/health.ts'
+import { healthRoutes } from './http/health.ts'
 import { Pages } from './http/pages.ts'
 import type { Asked } from './http/route.ts'
 import { sessionRoutes } from './http/sessions.ts'
 import { tryRoutes } from './http/try.ts'
-import { openLog } from './observe/log.ts'
+import { readiness } from './observe/health.ts'
+import { openLog, type ServerLog } from './observe/log.ts'
 import { openMetrics } from './observe/metrics.ts'
 import { Rides } from './services/ride/rides.ts'
-import { openStore, type StoreStatus } from './store/store.ts'
+import { openStore } from './store/store.ts'
 import { WsDoor } from './ws/door.ts'
 
 /** What a test brings instead of the real thing. */
@@ -52,15 +54,16 @@ export interface Running {
 const TRIAL_SECONDS = 900
 
 export async function start(config: Config, world: Partial<World> = {}): Promise<Running> {
-  const log =
-    world.log ??
-    (await openLog({ level: config.LOG_LEVEL, format: config.LOG_FORMAT, environment: config.ENVIRONMENT }))
+  const ownLog =
+    world.log === undefined ? openLog({ level: config.LOG_LEVEL, format: config.LOG_FORMAT }) : null
+  const log: Log = world.log ?? (ownLog as ServerLog)
   const ownClock =
     world.clock === undefined
       ? new SystemClock((error) => log.error({ err: error }, 'an alarm failed'))
       : null
   const clock = world.clock ?? (ownClock as SystemClock)
   const keys = openKeys(config.DATA_DIR, { apiKey: config.API_KEY, adminKey: config.ADMIN_KEY })
+  ownLog?.hide(secretsOf(config, keys))
   const store = openStore({
     dataDir: config.DATA_DIR,
     mysql: mysqlOf(config),
@@ -70,8 +73,9 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
   let draining = false
 
   const metrics = openMetrics({
-    calls: () => rides.count(),
-    backlog: () => store.status(),
+    version: VERSION,
+    calls: { ride: () => rides.count() },
+    store: () => store.status(),
     clock,
   })
   const rides = new Rides({
@@ -116,7 +120,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
   const http = new HttpDoor({
     routes: [
       ...healthRoutes({
-        readiness: () => readiness(draining, store.status()),
+        readiness: () => readiness(draining, store.status(), clock.now()),
         metrics: () => metrics.text(),
       }),
       ...sessionRoutes({ rides, history: store.history, digest, socketUrl }),
@@ -159,8 +163,10 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     await sockets.close()
     await listening.close()
     ownClock?.close()
+    metrics.close()
     await store.close()
     log.info({}, 'stopped')
+    await ownLog?.close()
   }
   return {
     url,
@@ -172,16 +178,15 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
   }
 }
 
-function readiness(draining: boolean, store: StoreStatus): Readiness {
-  const parts: Record<string, string> = {}
-  if (draining) parts.server = 'going down'
-  if (!store.writable) parts.journal = 'cannot be written; new sessions are refused'
-  if (!store.reachable) parts.database = 'does not answer; calls go on and rows wait in the journal'
-  const degraded = !store.writable || !store.reachable
-  return { ready: !draining, degraded, parts }
-}
-
 const PAGES = join(import.meta.dir, '../dist/web')
+
+/** What must stand in no line of the log. */
+function secretsOf(config: Config, keys: Keys): string[] {
+  const secret = Buffer.from(keys.secret)
+  const made = [secret.toString('base64url'), secret.toString('hex')]
+  const { api, admin } = keys.effective
+  return [...api, ...admin, ...made, ...(config.DB_PASSWORD === null ? [] : [config.DB_PASSWORD])]
+}
 
 /** Nobody has set a key, or this is a developer's machine. */
 function isTrial(config: Config): boolean {

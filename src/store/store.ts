@@ -66,7 +66,7 @@ export function openStore({ dataDir, clock, log }: StoreSettings): Store {
   const calls = new Calls({ file, journal, clock, log, changed: null })
   const snapshots = new LocalSnapshots({ file, journal, log })
   const receipts = new LocalReceipts({ file, journal })
-  const history = new LocalHistory(file)
+  const history = upToDate(new LocalHistory(file), calls)
   return {
     callLog: calls,
     snapshots,
@@ -87,5 +87,14 @@ export function openStore({ dataDir, clock, log }: StoreSettings): Store {
       await journal.close()
       file.close()
     },
+  }
+}
+
+/** A history that sees what was appended before the question. What cannot be written now is not waited for. */
+function upToDate(history: CallHistory, calls: CallLog): CallHistory {
+  const settled = () => calls.synced().catch(() => {})
+  return {
+    find: (query) => settled().then(() => history.find(query)),
+    get: (id) => settled().then(() => history.get(id)),
   }
 }

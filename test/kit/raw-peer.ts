@@ -49,7 +49,7 @@ export class RawPeer {
   readonly #inbox: string[] = []
   readonly #pings: Buffer[] = []
   readonly #pongs: Buffer[] = []
-  #unread: Buffer = Buffer.alloc(0)
+  #unread = Buffer.alloc(0)
   #closed: Closed | null = null
   #ended = false
   #wake: (() => void)[] = []
@@ -57,7 +57,7 @@ export class RawPeer {
   private constructor(socket: Socket, rest: Buffer, pong: boolean) {
     this.socket = socket
     this.#pong = pong
-    socket.on('data', (data) => this.#read(data))
+    socket.on('data', (data) => this.#read(data as Buffer))
     socket.on('error', () => {})
     socket.on('close', () => {
       this.#ended = true
@@ -102,10 +102,10 @@ export class RawPeer {
   /** Sends one frame, as odd as wanted. */
   frame(
     opcode: number,
-    payload: Buffer | string = '',
+    payload: Uint8Array | string = '',
     odd: { fin?: boolean; mask?: boolean; rsv?: number } = {},
   ): void {
-    this.socket.write(frame(opcode, Buffer.from(payload as string), odd))
+    this.socket.write(frame(opcode, typeof payload === 'string' ? Buffer.from(payload) : payload, odd))
   }
 
   ping(payload = ''): void {
@@ -248,7 +248,7 @@ export class RawPeer {
 /** The bytes of one frame. Masked and final unless told otherwise. */
 export function frame(
   opcode: number,
-  payload: Buffer,
+  payload: Uint8Array,
   odd: { fin?: boolean; mask?: boolean; rsv?: number } = {},
 ): Buffer {
   const first = ((odd.fin ?? true) ? 0x80 : 0) | ((odd.rsv ?? 0) << 4) | opcode

@@ -74,7 +74,7 @@ describe('creating sessions', () => {
     expect((await server.ask('POST', '/sessions', RIDE, { 'x-api-key': 'c'.repeat(32) })).status).toBe(401)
   })
 
-  const bodies: [string, string | Uint8Array, Record<string, string>, number, string][] = [
+  const bodies: [string, string | Uint8Array<ArrayBuffer>, Record<string, string>, number, string][] = [
     ['no type', JSON.stringify(RIDE), { 'content-type': '' }, 415, 'unsupported_media_type'],
     [
       'a form',
