@@ -56,7 +56,9 @@ export function openMetrics({ version, calls, store, clock }: MetricsSettings): 
   function histogramOf(name: string, help: string, buckets: number[]) {
     const all = new Histogram({ name, help, buckets, labelNames: ['service'], registers })
     for (const kind of kinds) all.zero({ service: kind })
-    const series = new Map<string, Histogram.Internal<'service'>(kinds.map((kind) => [kind, all.labels(kind)]))
+    const series = new Map<string, Histogram.Internal<'service'>>(
+      kinds.map((kind) => [kind, all.labels(kind)]),
+    )
     return (kind: Kind, took: Millis) => series.get(kind)?.observe(took / 1000)
   }
 
