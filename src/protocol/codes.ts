@@ -21,7 +21,12 @@ export interface Code {
 
 export const codes = {
   // What a peer wrote.
-  invalid_message: { close: null, http: 400, retry: 'no', means: 'This is not a JSON object of the protocol.' },
+  invalid_message: {
+    close: null,
+    http: 400,
+    retry: 'no',
+    means: 'This is not a JSON object of the protocol.',
+  },
   unknown_type: { close: null, http: null, retry: 'no', means: 'There is no message of this type.' },
   invalid_field: { close: null, http: 400, retry: 'no', means: 'A field is missing or has a wrong value.' },
   message_too_large: { close: 1009, http: null, retry: 'no', means: 'The message is larger than the limit.' },
@@ -29,37 +34,112 @@ export const codes = {
   rate_limited: { close: null, http: 429, retry: 'later', means: 'Too much in too short a time.' },
   flooding: { close: 4129, http: null, retry: 'later', means: 'The connection kept sending over its rate.' },
   too_many_errors: { close: 4400, http: null, retry: 'no', means: 'Too many wrong messages in a row.' },
-  buffer_full: { close: null, http: null, retry: 'later', means: 'The other party is away and its buffer is full.' },
+  buffer_full: {
+    close: null,
+    http: null,
+    retry: 'later',
+    means: 'The other party is away and its buffer is full.',
+  },
 
   // Who a peer is.
-  not_authenticated: { close: null, http: null, retry: 'no', means: 'The first message must be authenticate or resume.' },
-  already_authenticated: { close: null, http: null, retry: 'no', means: 'This connection is authenticated already.' },
-  already_connected: { close: 4423, http: null, retry: 'no', means: 'This user is connected on another live socket.' },
+  not_authenticated: {
+    close: null,
+    http: null,
+    retry: 'no',
+    means: 'The first message must be authenticate or resume.',
+  },
+  already_authenticated: {
+    close: null,
+    http: null,
+    retry: 'no',
+    means: 'This connection is authenticated already.',
+  },
+  already_connected: {
+    close: 4423,
+    http: null,
+    retry: 'no',
+    means: 'This user is connected on another live socket.',
+  },
   taken_over: { close: 4409, http: null, retry: 'no', means: 'The same user came in on a newer socket.' },
   session_not_found: { close: 4401, http: 404, retry: 'no', means: 'No active session for this ride' },
-  join_token_required: { close: 4401, http: null, retry: 'no', means: 'This server needs the join token of the role.' },
-  join_token_invalid: { close: 4401, http: null, retry: 'no', means: 'The join token is not the one of this role.' },
+  join_token_required: {
+    close: 4401,
+    http: null,
+    retry: 'no',
+    means: 'This server needs the join token of the role.',
+  },
+  join_token_invalid: {
+    close: 4401,
+    http: null,
+    retry: 'no',
+    means: 'The join token is not the one of this role.',
+  },
   resume_failed: { close: 4401, http: null, retry: 'no', means: 'The resume token is not good any more.' },
   authenticate_timeout: { close: 4401, http: null, retry: 'no', means: 'No authenticate arrived in time.' },
   invalid_api_key: { close: null, http: 401, retry: 'no', means: 'The API key is missing or wrong.' },
   origin_not_allowed: { close: null, http: 403, retry: 'no', means: 'Pages of this origin may not connect.' },
 
   // How a connection ends without the call ending.
-  slow_reader: { close: 4101, http: null, retry: 'resume', means: 'The connection does not read what it is sent.' },
-  heartbeat_timeout: { close: 4102, http: null, retry: 'resume', means: 'Nothing was heard from the connection in time.' },
-  draining: { close: 4103, http: 503, retry: 'resume', means: 'The server is going down; come back in a moment.' },
+  slow_reader: {
+    close: 4101,
+    http: null,
+    retry: 'resume',
+    means: 'The connection does not read what it is sent.',
+  },
+  heartbeat_timeout: {
+    close: 4102,
+    http: null,
+    retry: 'resume',
+    means: 'Nothing was heard from the connection in time.',
+  },
+  draining: {
+    close: 4103,
+    http: 503,
+    retry: 'resume',
+    means: 'The server is going down; come back in a moment.',
+  },
 
   // HTTP.
   bad_request: { close: null, http: 400, retry: 'no', means: 'The request cannot be read.' },
   not_found: { close: null, http: 404, retry: 'no', means: 'There is nothing at this address.' },
-  method_not_allowed: { close: null, http: 405, retry: 'no', means: 'This address does not take this method.' },
-  idempotency_mismatch: { close: null, http: 409, retry: 'no', means: 'This Idempotency-Key was used with another body.' },
+  method_not_allowed: {
+    close: null,
+    http: 405,
+    retry: 'no',
+    means: 'This address does not take this method.',
+  },
+  idempotency_mismatch: {
+    close: null,
+    http: 409,
+    retry: 'no',
+    means: 'This Idempotency-Key was used with another body.',
+  },
   session_ended: { close: null, http: 409, retry: 'no', means: 'The session has ended.' },
   body_too_large: { close: null, http: 413, retry: 'no', means: 'The body is larger than the limit.' },
-  unsupported_media_type: { close: null, http: 415, retry: 'no', means: 'The body must be application/json in UTF-8, not encoded.' },
-  upgrade_required: { close: null, http: 426, retry: 'no', means: 'This address takes WebSocket version 13.' },
-  storage_unavailable: { close: null, http: 503, retry: 'later', means: 'The call cannot be written down now.' },
-  overloaded: { close: null, http: 503, retry: 'later', means: 'The server holds as many connections as it may.' },
+  unsupported_media_type: {
+    close: null,
+    http: 415,
+    retry: 'no',
+    means: 'The body must be application/json in UTF-8, not encoded.',
+  },
+  upgrade_required: {
+    close: null,
+    http: 426,
+    retry: 'no',
+    means: 'This address takes WebSocket version 13.',
+  },
+  storage_unavailable: {
+    close: null,
+    http: 503,
+    retry: 'later',
+    means: 'The call cannot be written down now.',
+  },
+  overloaded: {
+    close: null,
+    http: 503,
+    retry: 'later',
+    means: 'The server holds as many connections as it may.',
+  },
   internal: { close: 1011, http: 500, retry: 'later', means: 'The server made a mistake; it is in its log.' },
 } as const satisfies Record<string, Code>
 
@@ -71,9 +151,15 @@ export const NORMAL_CLOSE = 1000
 /** Why a call ended: `call_logs.end_reason`, and the reason both parties are told. A closed list. */
 export const endReasons = {
   user_terminated: { services: ['ride'], means: 'One of the two hung up.' },
-  max_duration_reached: { services: ['ride', 'direct', 'line'], means: 'The call reached its longest duration.' },
+  max_duration_reached: {
+    services: ['ride', 'direct', 'line'],
+    means: 'The call reached its longest duration.',
+  },
   disconnect_driver: { services: ['ride'], means: 'The driver left, or was gone for longer than the grace.' },
-  disconnect_passenger: { services: ['ride'], means: 'The passenger left, or was gone for longer than the grace.' },
+  disconnect_passenger: {
+    services: ['ride'],
+    means: 'The passenger left, or was gone for longer than the grace.',
+  },
   ended: { services: ['direct'], means: 'One of the two hung up.' },
   cancelled: { services: ['direct'], means: 'The caller hung up while it rang.' },
   rejected: { services: ['direct'], means: 'The callee declined.' },
@@ -87,7 +173,10 @@ export const endReasons = {
   join_timeout: { services: ['ride'], means: 'The two did not both come within the join window.' },
   cancelled_by_backend: { services: ['ride'], means: "The app's backend ended the session." },
   ended_by_operator: { services: ['ride', 'direct', 'line'], means: 'An operator ended the call.' },
-  server_restart: { services: ['ride', 'direct', 'line'], means: 'The server went down and could not take the call up again.' },
+  server_restart: {
+    services: ['ride', 'direct', 'line'],
+    means: 'The server went down and could not take the call up again.',
+  },
 } as const
 
 export type EndReason = keyof typeof endReasons
@@ -111,6 +200,10 @@ export class Failure extends Error {
 }
 
 /** Makes the Failure of a row; the caller throws it, so that the compiler sees the flow end there. */
-export function fail(code: CodeName, message?: string, details?: { field?: string; retryAfter?: number }): Failure {
+export function fail(
+  code: CodeName,
+  message?: string,
+  details?: { field?: string; retryAfter?: number },
+): Failure {
   return new Failure(code, message, details)
 }
