@@ -186,7 +186,7 @@ describe('a call that waits', () => {
 describe('an active call', () => {
   test('[RIDE-15] says that a leg is away and for how long, and that it is back', () => {
     const [away, lost] = after(activeCall(), [1000, drop(DRIVER)])
-    expect(away.legs[DRIVER]).toEqual({ at: 'away', until: T + 16_000 })
+    expect(away.legs[DRIVER]).toEqual({ at: 'away', until: T + 16_000, lost: 'by peer' })
     expect(told(lost, PASSENGER)).toEqual([{ is: 'away', side: DRIVER, grace: 15_000 }])
     expect(told(lost, DRIVER)).toEqual([])
     expect(deadline(away)).toBe(T + 16_000)
@@ -365,8 +365,8 @@ describe('a call that outlived its process', () => {
     const away = after(activeCall(), [1000, drop(DRIVER)])[0] as Live
     const [call, effects] = recover(away, T + 30_000)
     expect(call.legs).toEqual([
-      { at: 'away', until: T + 45_000 },
-      { at: 'away', until: T + 45_000 },
+      { at: 'away', until: T + 45_000, lost: 'by restart' },
+      { at: 'away', until: T + 45_000, lost: 'by restart' },
     ])
     expect(told(effects, DRIVER)).toEqual([{ is: 'away', side: PASSENGER, grace: 15_000 }])
     expect(told(effects, PASSENGER)).toEqual([{ is: 'away', side: DRIVER, grace: 15_000 }])
@@ -382,6 +382,13 @@ describe('a call that outlived its process', () => {
   test('[LOG-3] ends as a restart, and not as the fault of a leg, when there is no grace to come back in', () => {
     const [call] = recover(activeCall({ grace: 0 }), T + 5000)
     expect(endOf(call)).toEqual({ reason: 'server_restart', by: 'clock', endedAt: 5000 })
+  })
+
+  test('[LOG-3] ends as a restart when neither came back, and as the fault of a leg when the other did', () => {
+    const [taken] = recover(activeCall(), T + 5000)
+    expect(endOf(step(taken, { is: 'tick' }, T + 20_000)[0])).toMatchObject({ reason: 'server_restart' })
+    const [one] = step(taken, { is: 'resume', side: DRIVER }, T + 6000)
+    expect(endOf(step(one, { is: 'tick' }, T + 20_000)[0])).toMatchObject({ reason: 'disconnect_passenger' })
   })
 
   test('waits on for legs that had not come', () => {
@@ -416,7 +423,10 @@ class Model {
   end: Pick<Ended, 'reason' | 'by' | 'endedAt'> | null = null
   /** Out, in, or away since an instant. */
   readonly legs: ['out' | 'in' | Millis, 'out' | 'in' | Millis] = ['out', 'out']
-  readonly warnings: Millis[] = []
+  /** How often each leg was warned: it must be there for that. */
+  readonly warnings: [number, number] = [0, 0]
+  /** Legs that a restart sent away and that have not come back. */
+  readonly restarted: [boolean, boolean] = [false, false]
   readonly #kind: Kind
   readonly #grace: Millis
   readonly #window: Millis
@@ -444,6 +454,7 @@ class Model {
       case 'join':
       case 'resume':
         this.legs[event.side] = 'in'
+        this.restarted[event.side] = false
         if (this.at === 'waiting' && this.legs[otherSide(event.side)] === 'in') {
           this.at = 'active'
           this.since = this.now
@@ -480,7 +491,11 @@ class Model {
     this.now = Math.min(to, this.#ends())
     if (this.now === this.#ends()) this.#look()
     else if (this.#grace > 0)
-      for (const side of SIDES) this.legs[side] = this.legs[side] === 'out' ? 'out' : to
+      for (const side of SIDES) {
+        if (this.legs[side] === 'out') continue
+        this.legs[side] = to
+        this.restarted[side] = true
+      }
     else if (this.at === 'active') this.#over('server_restart', 'clock')
     else for (const side of SIDES) if (this.legs[side] !== 'out') this.#gone(side, 'clock')
   }
@@ -493,7 +508,7 @@ class Model {
     }
     const remaining = this.#ends() - this.now
     if (this.at === 'active' && remaining === WARNING_AHEAD && (this.#limit ?? 0) >= 2 * WARNING_AHEAD) {
-      this.warnings.push(this.now)
+      for (const side of SIDES) if (this.legs[side] === 'in') this.warnings[side]++
     }
     for (const side of SIDES) {
       const leg = this.legs[side]
@@ -508,9 +523,12 @@ class Model {
 
   #gone(side: Side, by: EndedBy): void {
     if (this.at === 'ended') return
+    const abandoned = this.restarted[0] && this.restarted[1] && by === 'clock'
     this.legs[side] = 'out'
+    this.restarted[side] = false
     const { left, lost, leftWaiting } = rulesOf(this.#kind)
-    const reason = this.at === 'waiting' ? leftWaiting[side] : by === 'clock' ? lost[side] : left[side]
+    const whose = by === 'clock' ? (abandoned ? 'server_restart' : lost[side]) : left[side]
+    const reason = this.at === 'waiting' ? leftWaiting[side] : whose
     if (reason !== null) this.#over(reason, by)
   }
 
@@ -699,8 +717,8 @@ class Life {
           `leg ${side} is ${leg.at}, the model's ${model}`,
         )
       must(
-        this.#count.warning[side] === warnings.length,
-        `${this.#count.warning[side]} warnings, the model ${warnings.length}`,
+        this.#count.warning[side] === warnings[side],
+        `${this.#count.warning[side]} warnings, the model ${warnings[side]}`,
       )
     }
   }

@@ -20,8 +20,14 @@ import { WARNING_AHEAD } from '../protocol/limits.ts'
 import { type CallId, type Millis, otherSide, SIDES, type Side } from './ids.ts'
 import { type Kind, rulesOf } from './kinds.ts'
 
-/** `until`: when the grace of a leg that is away is over. The call's own end may come first. */
-export type Leg = { at: 'absent' } | { at: 'present' } | { at: 'away'; until: Millis }
+/**
+ * `until`: when the grace of a leg that is away is over; the call's own end may come first. `lost`: by whom its
+ * connection was lost.
+ */
+export type Leg =
+  | { at: 'absent' }
+  | { at: 'present' }
+  | { at: 'away'; until: Millis; lost: 'by peer' | 'by restart' }
 
 /** What was agreed when the call was opened. Spans in milliseconds. */
 export interface Terms {
@@ -142,7 +148,7 @@ export function recover(call: Live, now: Millis): Step {
   let effects: Effect[] = []
   for (const side of SIDES) {
     if (current.at === 'ended' || current.legs[side].at === 'absent') continue
-    const [next, more] = drop(withLeg(current, side, PRESENT), side, now)
+    const [next, more] = drop(withLeg(current, side, PRESENT), side, now, 'by restart')
     current = next
     effects = [...effects, ...more]
   }
@@ -227,12 +233,12 @@ function ends(since: Millis, limit: Millis | null, now: Millis): Pick<Active, 'u
   return { until, warnAt: limit >= 2 * WARNING_AHEAD && warnAt > now ? warnAt : null }
 }
 
-function drop(call: Live, side: Side, now: Millis): Step {
+function drop(call: Live, side: Side, now: Millis, lost: 'by peer' | 'by restart' = 'by peer'): Step {
   if (call.legs[side].at !== 'present') return [call, []]
   const { grace } = call.terms
   if (grace <= 0) return leave(call, side, now, 'clock')
   const until = now + grace
-  const away = withLeg(call, side, { at: 'away', until })
+  const away = withLeg(call, side, { at: 'away', until, lost })
   return [away, away.at === 'active' ? tellAway(away, side, until, now) : []]
 }
 
@@ -246,12 +252,19 @@ function leave(call: Live, side: Side, now: Millis, by: EndedBy): Step {
   if (call.legs[side].at === 'absent') return [call, []]
   const gone = withLeg(call, side, ABSENT)
   const told = gone.at === 'active' ? tell(gone, otherSide(side), { is: 'left', side }) : []
-  const rules = rulesOf(call.terms.kind)
-  const reason =
-    call.at === 'active' ? (by === 'clock' ? rules.lost : rules.left)[side] : rules.leftWaiting[side]
+  const reason = leaveReason(call, side, by)
   if (reason === null) return [gone, told]
   const [ended, effects] = end(gone, reason, by, now)
   return [ended, [...told, ...effects]]
+}
+
+function leaveReason(call: Live, side: Side, by: EndedBy): EndReason | null {
+  const rules = rulesOf(call.terms.kind)
+  if (call.at === 'waiting') return rules.leftWaiting[side]
+  if (by !== 'clock') return rules.left[side]
+  // When neither came back after a restart, neither is to blame.
+  const abandoned = call.legs.every((leg) => leg.at === 'away' && leg.lost === 'by restart')
+  return abandoned ? 'server_restart' : rules.lost[side]
 }
 
 function hangUpReason(call: Live, side: Side): EndReason {
@@ -311,7 +324,9 @@ function expire(call: Live, at: Millis): Step {
   if (call.at === 'active' && call.warnAt === at) {
     const remaining = (call.until ?? at) - at
     const warned: Active = { ...call, warnAt: null }
-    return [warned, SIDES.flatMap((side) => tell(warned, side, { is: 'warning', remaining }))]
+    // A leg that is away would find a warning that is out of date when it comes back.
+    const there = SIDES.filter((side) => warned.legs[side].at === 'present')
+    return [warned, there.flatMap((side) => tell(warned, side, { is: 'warning', remaining }))]
   }
   const side: Side = awayUntil(call.legs[0]) === at ? 0 : 1
   return leave(call, side, at, 'clock')

@@ -63,8 +63,9 @@ export class Connection implements Peer {
   #admitted = false
   #heardAt: Millis
   #pingedAt: Millis
-  /** A ping went out whose pong has not come. */
-  #pongDue = false
+  #pings = 0
+  /** Number of the ping that the session was told of and whose pong has not come, or 0. */
+  #pongDue = 0
   #seen = 0
   #errors = 0
   #errorsSince: Millis = 0
@@ -125,10 +126,11 @@ export class Connection implements Peer {
     if (this.#open && !this.#messages.take(1, now)) this.#failed(fail('rate_limited'), now)
   }
 
-  ponged(): void {
+  /** A pong came; `payload` is that of the ping it answers. RFC 6455 section 5.5.3. */
+  ponged(payload: string): void {
     this.#heard(this.#world.clock.now())
-    if (!this.#pongDue) return
-    this.#pongDue = false
+    if (this.#pongDue === 0 || payload !== String(this.#pongDue)) return
+    this.#pongDue = 0
     this.#session?.ponged()
   }
 
@@ -262,9 +264,11 @@ export class Connection implements Peer {
 
   #ping(): void {
     this.#pingedAt = this.#world.clock.now()
-    // A second ping before the first pong marks nothing: that pong would be taken for its own.
-    if (!this.#pongDue) this.#session?.pinged()
-    this.#pongDue = true
-    this.#socket?.ping()
+    this.#pings++
+    if (this.#pongDue === 0) {
+      this.#pongDue = this.#pings
+      this.#session?.pinged()
+    }
+    this.#socket?.ping(String(this.#pings))
   }
 }

@@ -83,7 +83,7 @@ export class WsDoor {
       },
       message: (ws, data) => ws.data.received(data),
       ping: (ws) => ws.data.pinged(),
-      pong: (ws) => ws.data.ponged(),
+      pong: (ws, payload) => ws.data.ponged(payload.toString()),
       close: (ws, code) => ws.data.closed(code),
     }
   }

@@ -398,12 +398,12 @@ describe('losing each other', () => {
     expect(body.calls).toMatchObject([{ session_id: session.session_id, end_reason: 'max_duration_reached' }])
   })
 
-  test('[RIDE-20] a call that nobody takes up after a restart ends, and the log says so', async () => {
+  test('[RIDE-20] [LOG-3] a call that nobody takes up after a restart ends, and the log says so', async () => {
     const server = await startServer()
     const { session } = await activeRide(server)
     const after = await server.again()
     await after.clock.wind(15_100)
     const { body } = await after.ask('GET', `/sessions/${session.session_id}`)
-    expect(body).toMatchObject({ status: 'ended', end_reason: 'disconnect_driver' })
+    expect(body).toMatchObject({ status: 'ended', end_reason: 'server_restart' })
   })
 })
