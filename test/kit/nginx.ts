@@ -28,7 +28,7 @@ export interface Nginx {
   readonly tlsUrl: string
   /** Everything it wrote into its logs. */
   logs(): string
-  /** Reads its configuration again, as `nginx -s reload`; resolves when new processes serve. */
+  /** Reads its configuration again, as `nginx -s reload`; resolves when the new process serves. */
   reload(): Promise<void>
   /** Ends it without a word, old processes too. */
   kill(): Promise<void>
@@ -71,13 +71,15 @@ export async function startNginx(program: string, options: NginxOptions): Promis
     })
   }
 
-  async function end(signal: NodeJS.Signals): Promise<void> {
+  /** `whole`: its workers as well, which outlive a master that is killed. */
+  async function end(signal: NodeJS.Signals, whole: boolean): Promise<void> {
     const child = master
     if (child?.pid === undefined) return
     master = null
     const ended = new Promise((resolve) => child.once('exit', resolve))
-    process.kill(-child.pid, signal)
-    if (child.exitCode === null && child.signalCode === null) await ended
+    if (child.exitCode !== null || child.signalCode !== null) return
+    process.kill(whole ? -child.pid : child.pid, signal)
+    await ended
   }
 
   const logs = () =>
@@ -92,15 +94,15 @@ export async function startNginx(program: string, options: NginxOptions): Promis
     tlsUrl: `https://127.0.0.1:${tlsPort}`,
     logs,
     async reload() {
-      const workers = () => logs().split('start worker process ').length
-      const before = workers()
+      const leaving = () => logs().split('gracefully shutting down').length
+      const before = leaving()
       master?.kill('SIGHUP')
-      await until(() => workers() > before, `nginx to read its configuration again: ${printed}`)
+      await until(() => leaving() > before, 'nginx to read its configuration again')
     },
-    kill: () => end('SIGKILL'),
+    kill: () => end('SIGKILL', true),
     start,
     async close() {
-      await end('SIGKILL')
+      await end('SIGTERM', false)
       rmSync(folder, { recursive: true, force: true })
     },
   }
@@ -111,7 +113,7 @@ function around(folder: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   return `
     ${process.getuid?.() === 0 ? 'user root;' : ''}
-    worker_processes 2;
+    worker_processes 1;
     pid ${folder}/nginx.pid;
     error_log ${folder}/logs/error.log notice;
     events { worker_connections 1024; }
