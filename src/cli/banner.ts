@@ -1,0 +1,32 @@
+import type { Config } from '../config/options.ts'
+
+export interface BannerFacts {
+  readonly version: string
+  readonly url: string
+  readonly tryPages: boolean
+  readonly keyFile: string
+  /** The API key that was just made, to be shown this once; null on later starts and when one was set. */
+  readonly newApiKey: string | null
+  readonly dataDir: string
+  readonly warnings: readonly string[]
+}
+
+/** What the operator sees on a terminal once the server listens. */
+export function banner(config: Config, facts: BannerFacts): string {
+  const rows: [string, string][] = [
+    ['Listening', facts.url],
+    ['For phones', `${(config.SITEURL ?? facts.url).replace(/^http/, 'ws')}/ws`],
+    ['Call log', databaseOf(config, facts.dataDir)],
+    ['Keys', facts.keyFile],
+  ]
+  if (facts.newApiKey !== null) rows.push(['API key', `${facts.newApiKey}  (shown this once)`])
+  if (facts.tryPages) rows.push(['Try a call', `${facts.url}/call.html`])
+  const table = rows.map(([name, value]) => `  ${name.padEnd(12)}${value}\n`).join('')
+  const warnings = facts.warnings.map((warning) => `  ! ${warning}\n`).join('')
+  return `\nRingdown ${facts.version}\n\n${table}${warnings === '' ? '' : `\n${warnings}`}\n`
+}
+
+export function databaseOf(config: Config, dataDir: string): string {
+  if (config.DB_USERNAME === null) return `SQLite, in ${dataDir}`
+  return `MySQL, ${config.DB_DATABASE} at ${config.DB_HOST}:${config.DB_PORT}`
+}
