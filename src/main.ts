@@ -14,14 +14,11 @@ import { SystemClock } from './clock.ts'
 import type { Config } from './config/options.ts'
 import { callId } from './core/ids.ts'
 import type { Clock, Log } from './core/ports.ts'
-import { callRoutes } from './http/calls.ts'
 import { HttpDoor } from './http/door.ts'
 import { Gate } from './http/gate.ts'
-import { healthRoutes } from './http/health.ts'
 import { Pages } from './http/pages.ts'
 import type { Asked } from './http/route.ts'
-import { sessionRoutes } from './http/sessions.ts'
-import { tryRoutes } from './http/try.ts'
+import { allRoutes } from './http/routes.ts'
 import { readiness } from './observe/health.ts'
 import { openLog, type ServerLog } from './observe/log.ts'
 import { openMetrics } from './observe/metrics.ts'
@@ -118,15 +115,15 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
   const socketUrl = (asked: Asked) => `${(config.SITEURL ?? asked.site).replace(/^http/, 'ws')}/ws`
   const seconds = Math.min(TRIAL_SECONDS, config.MAX_SESSION_DURATION / 1000, config.MAX_JOIN_WINDOW / 1000)
   const http = new HttpDoor({
-    routes: [
-      ...healthRoutes({
-        readiness: () => readiness(draining, store.status(), clock.now()),
-        metrics: () => metrics.text(),
-      }),
-      ...sessionRoutes({ rides, history: store.history, digest, socketUrl }),
-      ...callRoutes({ history: store.history }),
-      ...tryRoutes({ rides, socketUrl, seconds: Math.floor(seconds) }),
-    ],
+    routes: allRoutes({
+      readiness: () => readiness(draining, store.status(), clock.now()),
+      metrics: () => metrics.text(),
+      rides,
+      history: store.history,
+      digest,
+      socketUrl,
+      trialSeconds: Math.floor(seconds),
+    }),
     gate: new Gate({
       trustedProxies: config.TRUSTED_PROXIES,
       allowedOrigins: config.ALLOWED_ORIGINS,

@@ -1,5 +1,5 @@
 /** `GET /calls`: the call log, filtered, newest first, as JSON page by page or as one CSV. */
-import { Type } from 'typebox'
+import { type Static, type TSchema, Type } from 'typebox'
 import type { CallHistory, CallQuery, CallRow } from '../core/ports.ts'
 import { type EndReason, endReasons, fail } from '../protocol/codes.ts'
 import { json } from './answer.ts'
@@ -8,41 +8,60 @@ import type { Route } from './route.ts'
 const DEFAULT_ROWS = 100
 const MOST_ROWS = 1000
 
-const columns = [
-  'id',
-  'session_id',
-  'ride_id',
-  'driver_id',
-  'passenger_id',
-  'status',
-  'initiated_by',
-  'end_reason',
-  'created_at',
-  'connected_at',
-  'ended_at',
-  'service',
-  'ended_by',
-  'detail',
-  'metadata',
-] as const satisfies readonly (keyof CallRow)[]
+const services = ['ride', 'direct', 'line'] as const
+const statuses = ['created', 'active', 'ended'] as const
+const reasons = Object.keys(endReasons) as EndReason[]
+const formats = ['json', 'csv'] as const
+
+const text = (description: string) => Type.String({ description })
 
 const query = {
-  ride_id: 'Calls of this ride.',
-  user_id: 'Calls that this user was a party of.',
-  service: 'ride, direct or line.',
-  status: 'created, active or ended.',
-  end_reason: 'One of the end reasons.',
-  from: 'Created at or after this instant, ISO 8601.',
-  to: 'Created before this instant, ISO 8601.',
-  limit: `Rows in a page, 1 to ${MOST_ROWS}; ${DEFAULT_ROWS} when not given.`,
-  cursor: 'next_cursor of the page before.',
-  format: 'json, or csv for all rows at once.',
+  ride_id: text('Calls of this ride.'),
+  user_id: text('Calls that this user was a party of.'),
+  service: Type.Enum([...services], { description: 'Calls of this kind.' }),
+  status: Type.Enum([...statuses], { description: 'Calls that are in this state.' }),
+  end_reason: Type.Enum(reasons, { description: 'Calls that ended for this reason.' }),
+  from: text('Created at or after this instant, ISO 8601.'),
+  to: text('Created before this instant, ISO 8601.'),
+  limit: Type.Integer({
+    minimum: 1,
+    maximum: MOST_ROWS,
+    default: DEFAULT_ROWS,
+    description: 'Rows in a page.',
+  }),
+  cursor: text('next_cursor of the page before.'),
+  format: Type.Enum([...formats], { default: 'json', description: 'csv: all rows at once.' }),
 }
 
-const page = Type.Object({
-  calls: Type.Array(Type.Record(Type.String(), Type.Unknown())),
-  next_cursor: Type.Union([Type.String(), Type.Null()]),
+const orNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+
+/** The reference document's columns come first. */
+const row = Type.Object({
+  id: Type.Integer(),
+  session_id: Type.String(),
+  ride_id: orNull(Type.String()),
+  driver_id: orNull(Type.String()),
+  passenger_id: orNull(Type.String()),
+  status: Type.Enum([...statuses]),
+  initiated_by: orNull(text('User id of the party who sent the first offer.')),
+  end_reason: orNull(text('One of the end reasons.')),
+  created_at: text('ISO 8601 in UTC.'),
+  connected_at: orNull(text('When both were in.')),
+  ended_at: orNull(Type.String()),
+  service: Type.Enum([...services]),
+  ended_by: orNull(text('driver, passenger, backend, operator or clock.')),
+  detail: orNull(Type.String()),
+  metadata: orNull(Type.Record(Type.String(), Type.Unknown())),
 })
+
+const page = Type.Object({
+  calls: Type.Array(row),
+  next_cursor: orNull(text('Where the next page begins; null on the last one.')),
+})
+
+const columns = Object.keys(row.properties) as (keyof typeof row.properties)[]
+
+const CSV_TYPE = 'text/csv; charset=utf-8'
 
 export function callRoutes({ history }: { readonly history: CallHistory }): Route[] {
   return [
@@ -50,9 +69,11 @@ export function callRoutes({ history }: { readonly history: CallHistory }): Rout
       method: 'GET',
       path: '/calls',
       access: 'backend',
+      name: 'listCalls',
       about: 'The call log, newest first.',
       query,
       answers: page,
+      text: CSV_TYPE,
       fails: ['invalid_field', 'storage_unavailable'],
       async handle({ url }) {
         const wanted = readQuery(url.searchParams)
@@ -60,7 +81,8 @@ export function callRoutes({ history }: { readonly history: CallHistory }): Rout
         const calls = await history.find(wanted)
         if (url.searchParams.get('format') === 'csv') return csv(history, wanted, calls)
         const last = calls.length === wanted.limit ? calls.at(-1) : undefined
-        return json({ calls, next_cursor: last === undefined ? null : String(last.id) })
+        const next_cursor = last === undefined ? null : String(last.id)
+        return json({ calls, next_cursor } satisfies Static<typeof page>)
       },
     },
   ]
@@ -68,23 +90,24 @@ export function callRoutes({ history }: { readonly history: CallHistory }): Rout
 
 function readQuery(given: URLSearchParams): CallQuery {
   for (const name of given.keys()) {
-    if (!(name in query) || given.getAll(name).length > 1) throw wrong(name, 'is unknown or given twice')
+    if (!Object.hasOwn(query, name) || given.getAll(name).length > 1)
+      throw wrong(name, 'is unknown or given twice')
   }
-  const text = (name: keyof typeof query) => given.get(name)
-  const from = instant('from', text('from'))
-  const to = instant('to', text('to'))
+  const value = (name: keyof typeof query) => given.get(name)
+  const from = instant('from', value('from'))
+  const to = instant('to', value('to'))
   if (from !== null && to !== null && from > to) throw wrong('from', 'must not be after to')
-  oneOf('format', text('format'), ['json', 'csv'])
+  oneOf('format', value('format'), formats)
   return {
-    ride: text('ride_id'),
-    user: text('user_id'),
-    service: oneOf('service', text('service'), ['ride', 'direct', 'line']),
-    status: oneOf('status', text('status'), ['created', 'active', 'ended']),
-    reason: oneOf('end_reason', text('end_reason'), Object.keys(endReasons) as EndReason[]),
+    ride: value('ride_id'),
+    user: value('user_id'),
+    service: oneOf('service', value('service'), services),
+    status: oneOf('status', value('status'), statuses),
+    reason: oneOf('end_reason', value('end_reason'), reasons),
     from,
     to,
-    before: whole('cursor', text('cursor'), Number.MAX_SAFE_INTEGER),
-    limit: whole('limit', text('limit'), MOST_ROWS) ?? DEFAULT_ROWS,
+    before: whole('cursor', value('cursor'), Number.MAX_SAFE_INTEGER),
+    limit: whole('limit', value('limit'), MOST_ROWS) ?? DEFAULT_ROWS,
   }
 }
 
@@ -131,7 +154,7 @@ function csv(history: CallHistory, wanted: CallQuery, first: CallRow[]): Respons
   })
   return new Response(body, {
     headers: {
-      'content-type': 'text/csv; charset=utf-8',
+      'content-type': CSV_TYPE,
       'content-disposition': 'attachment; filename="calls.csv"',
       'cache-control': 'no-store',
     },

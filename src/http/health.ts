@@ -16,6 +16,9 @@ export interface HealthDeps {
   readonly metrics: () => Promise<string>
 }
 
+/** The Prometheus text format. */
+const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+
 const readiness = Type.Object({
   ready: Type.Boolean(),
   degraded: Type.Boolean(),
@@ -28,6 +31,7 @@ export function healthRoutes(deps: HealthDeps): Route[] {
       method: 'GET',
       path: '/health',
       access: 'anybody',
+      name: 'health',
       about: 'The process runs.',
       answers: Type.Object({ status: Type.Literal('ok') }),
       fails: [],
@@ -37,8 +41,10 @@ export function healthRoutes(deps: HealthDeps): Route[] {
       method: 'GET',
       path: '/ready',
       access: 'anybody',
+      name: 'ready',
       about: 'Whether to send new calls here: 200, also when degraded; 503 while starting or going down.',
       answers: readiness,
+      statuses: [200, 503],
       fails: [],
       handle() {
         const state = deps.readiness()
@@ -49,14 +55,12 @@ export function healthRoutes(deps: HealthDeps): Route[] {
       method: 'GET',
       path: '/metrics',
       access: 'operator',
+      name: 'metrics',
       about: 'Numbers for Prometheus.',
-      answers: 'text/plain; version=0.0.4; charset=utf-8',
+      text: METRICS_TYPE,
       fails: [],
       async handle() {
-        const headers = {
-          'content-type': 'text/plain; version=0.0.4; charset=utf-8',
-          'cache-control': 'no-store',
-        }
+        const headers = { 'content-type': METRICS_TYPE, 'cache-control': 'no-store' }
         return new Response(await deps.metrics(), { headers })
       },
     },

@@ -30,12 +30,21 @@ export interface Route {
   /** May hold one `:id`. */
   readonly path: string
   readonly access: Access
+  /** What generated clients call it. */
+  readonly name: string
   /** One sentence for the reference. */
   readonly about: string
+  /** Headers that it reads, by name; none is required. */
+  readonly headers?: Readonly<Record<string, TSchema>>
+  /** What may stand in the query, by name; nothing is required. */
+  readonly query?: Readonly<Record<string, TSchema>>
   readonly body?: TSchema
-  readonly query?: Readonly<Record<string, string>>
-  /** What it answers when all is well, or how that looks when it is not JSON. */
-  readonly answers: TSchema | string
+  /** The JSON it answers, with 200 unless `statuses` says otherwise. */
+  readonly answers?: TSchema
+  readonly statuses?: readonly number[]
+  /** Media type of the text it answers instead of JSON, or besides where there are `answers`. */
+  readonly text?: string
+  /** Codes of its own; those of the gate and of reading a body come with `access` and `body`. */
   readonly fails: readonly CodeName[]
   handle(asked: Asked): Promise<Response> | Response
 }

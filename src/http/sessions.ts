@@ -24,6 +24,12 @@ export interface SessionsDeps {
   readonly socketUrl: (asked: Asked) => string
 }
 
+const idempotencyKeyHeader = Type.String({
+  minLength: 1,
+  maxLength: 255,
+  pattern: '^[\\x21-\\x7e]+$',
+  description: 'For 24 hours, the same request under the same key gets the answer of the first.',
+})
 const checkCreate = checker(createSession)
 const checkExtend = checker(extendSession)
 
@@ -42,8 +48,9 @@ export function sessionRoutes({ rides, history, digest, socketUrl }: SessionsDep
       method: 'POST',
       path: '/sessions',
       access: 'backend',
-      about:
-        'Opens a call session for a ride. An Idempotency-Key header makes a repeated request answer as the first.',
+      name: 'createSession',
+      about: 'Opens a call session for a ride.',
+      headers: { 'Idempotency-Key': idempotencyKeyHeader },
       body: createSession,
       answers: sessionCreated,
       fails: ['invalid_field', 'idempotency_mismatch', 'draining', 'storage_unavailable'],
@@ -60,6 +67,7 @@ export function sessionRoutes({ rides, history, digest, socketUrl }: SessionsDep
       method: 'GET',
       path: '/sessions/:id',
       access: 'backend',
+      name: 'getSession',
       about: 'A session, live or ended.',
       answers: session,
       fails: ['session_not_found', 'storage_unavailable'],
@@ -69,6 +77,7 @@ export function sessionRoutes({ rides, history, digest, socketUrl }: SessionsDep
       method: 'PATCH',
       path: '/sessions/:id',
       access: 'backend',
+      name: 'extendSession',
       about: 'Sets the longest duration of a live session, counted from when both were in.',
       body: extendSession,
       answers: session,
@@ -85,6 +94,7 @@ export function sessionRoutes({ rides, history, digest, socketUrl }: SessionsDep
       method: 'DELETE',
       path: '/sessions/:id',
       access: 'backend',
+      name: 'endSession',
       about: 'Ends a session; both parties get call_ended. One that has ended stays as it is.',
       answers: session,
       fails: ['session_not_found', 'storage_unavailable'],
@@ -93,7 +103,6 @@ export function sessionRoutes({ rides, history, digest, socketUrl }: SessionsDep
   ]
 }
 
-export const idempotencyKeyHeader = Type.String({ minLength: 1, maxLength: 255, pattern: '^[\\x21-\\x7e]+$' })
 const checkKey = checker(Type.Object({ 'Idempotency-Key': idempotencyKeyHeader }))
 
 function idempotencyKey(headers: Headers): string | null {

@@ -9,29 +9,33 @@ export interface TryDeps {
   readonly rides: Rides
   readonly socketUrl: (asked: Asked) => string
   /** A trial call may last so many seconds, and its link is good for as long. */
-  readonly seconds: number
+  readonly trialSeconds: number
 }
 
-export function tryRoutes({ rides, socketUrl, seconds }: TryDeps): Route[] {
+const trialCreated = Type.Object({
+  ...sessionCreated.properties,
+  driver_id: Type.String(),
+  passenger_id: Type.String(),
+})
+
+export function tryRoutes({ rides, socketUrl, trialSeconds }: TryDeps): Route[] {
   return [
     {
       method: 'POST',
       path: '/try/session',
       access: 'trial',
+      name: 'trySession',
       about:
         'Opens a session for the page to try a call. Only in development, or from this machine before a key is set.',
-      answers: Type.Intersect([
-        sessionCreated,
-        Type.Object({ driver_id: Type.String(), passenger_id: Type.String() }),
-      ]),
+      answers: trialCreated,
       fails: ['not_found', 'draining', 'storage_unavailable'],
       async handle(asked) {
         const request = {
           ride_id: 'try-it',
           driver_id: 'driver',
           passenger_id: 'passenger',
-          max_duration: seconds,
-          join_window: seconds,
+          max_duration: trialSeconds,
+          join_window: trialSeconds,
         }
         const created = await rides.create(request, null)
         const { driver_id, passenger_id } = request
