@@ -91,7 +91,7 @@ async function checkAddress({ SERVER_ADDR: { host, port } }: Config): Promise<Fi
 
 async function answersHealth(url: string): Promise<boolean> {
   try {
-    const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(2000) })
+    const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(1000) })
     return (await answer.text()).includes('"status":"ok"')
   } catch {
     return false

@@ -11,6 +11,7 @@ const PATIENCE = 3000
 const HEADER_BYTES = 4
 const HANDSHAKE = 10
 const REFUSAL = 0xff
+const LONGEST = 4096
 
 export async function askGreeting(hostname: string, port: number): Promise<Greeting> {
   const { promise, resolve } = Promise.withResolvers<Greeting>()
@@ -38,12 +39,16 @@ export async function askGreeting(hostname: string, port: number): Promise<Greet
 
 /** Null while the packet is not whole. */
 function read(bytes: Buffer): Greeting | null {
-  if (bytes.length < HEADER_BYTES || bytes.length < HEADER_BYTES + bytes.readUIntLE(0, 3)) return null
-  const packet = bytes.subarray(HEADER_BYTES, HEADER_BYTES + bytes.readUIntLE(0, 3))
-  if (packet[0] === HANDSHAKE)
-    return { is: 'version', version: printable(packet.subarray(1, packet.indexOf(0, 1))) }
-  if (packet[0] === REFUSAL) return { is: 'refusal', message: printable(packet.subarray(3)) }
-  return { is: 'silence', why: 'what answers is not a MySQL' }
+  if (bytes.length <= HEADER_BYTES) return null
+  const kind = bytes[HEADER_BYTES]
+  const length = bytes.readUIntLE(0, 3)
+  if ((kind !== HANDSHAKE && kind !== REFUSAL) || length > LONGEST) {
+    return { is: 'silence', why: 'what answers is not a MySQL' }
+  }
+  const packet = bytes.subarray(HEADER_BYTES, HEADER_BYTES + length)
+  if (packet.length < length) return null
+  if (kind === REFUSAL) return { is: 'refusal', message: printable(packet.subarray(3)) }
+  return { is: 'version', version: printable(packet.subarray(1, packet.indexOf(0, 1))) }
 }
 
 function printable(bytes: Buffer): string {

@@ -92,7 +92,7 @@ function announce(
 }
 
 /** Closes in order. A second signal, or taking too long, cuts it off; what was promised is on disk by then. */
-async function stop(running: Running, cutOff: Promise<void>, log: ServerLog): Promise<number> {
+export async function stop(running: Running, cutOff: Promise<void>, log: ServerLog): Promise<number> {
   const late = Bun.sleep(STOP_WITHIN)
   const how = await Promise.race([
     running.close().then(() => 'stopped' as const),
