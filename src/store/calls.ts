@@ -37,7 +37,7 @@ export class Calls implements CallLog, Part {
   readonly #deps: CallsDeps
   readonly #news = new Map<CallId, News>()
   readonly #insert: Statement<unknown, Text[]>
-  readonly #update: Statement<unknown, Record<string, Text>[]>
+  readonly #update: Statement<unknown, Text[]>
   readonly #delete: Statement<unknown, [string]>
   readonly #open: Statement<{ session_id: CallId }, []>
   #dropped = 0
@@ -51,16 +51,17 @@ export class Calls implements CallLog, Part {
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT (session_id) DO NOTHING`)
     // The first word on a thing counts, and the order in time holds whatever the wall clock did in between.
+    // ?1 id, ?2 active at, ?3 ended at, ?4 initiated by, ?5 reason, ?6 and ?7 ended by (of a ride, of others), ?8 detail
     this.#update = file.prepare(`
       UPDATE call_logs SET
-        status = CASE WHEN $ended IS NOT NULL THEN 'ended' WHEN $active IS NOT NULL THEN 'active' ELSE status END,
-        initiated_by = coalesce(initiated_by, $initiated),
-        connected_at = coalesce(connected_at, max($active, created_at)),
-        ended_at = max($ended, coalesce(connected_at, max($active, created_at), created_at)),
-        end_reason = $reason,
-        ended_by = CASE service WHEN 'ride' THEN $byOfRide ELSE $by END,
-        detail = $detail
-      WHERE session_id = $id AND status <> 'ended'`)
+        status = CASE WHEN ?3 IS NOT NULL THEN 'ended' WHEN ?2 IS NOT NULL THEN 'active' ELSE status END,
+        connected_at = coalesce(connected_at, max(?2, created_at)),
+        ended_at = max(?3, coalesce(connected_at, max(?2, created_at), created_at)),
+        initiated_by = coalesce(initiated_by, ?4),
+        end_reason = ?5,
+        ended_by = CASE service WHEN 'ride' THEN ?6 ELSE ?7 END,
+        detail = ?8
+      WHERE session_id = ?1 AND status <> 'ended'`)
     this.#delete = file.prepare('DELETE FROM call_logs WHERE session_id = ?')
     this.#open = file.prepare(`SELECT session_id FROM call_logs WHERE status <> 'ended'`)
     deps.journal.add(this)
@@ -129,17 +130,17 @@ export class Calls implements CallLog, Part {
     if (created !== undefined && this.#insert.run(...rowOf(created, news)).changes > 0) return true
     if (news.active === undefined && news.initiated === undefined && news.ended === undefined) return false
     const { active, initiated, ended } = news
-    const changes = this.#update.run({
-      $id: id,
-      $active: active === undefined ? null : toSql(active.at),
-      $initiated: initiated?.by ?? null,
-      $ended: ended === undefined ? null : toSql(ended.at),
-      $reason: ended?.reason ?? null,
-      $by: ended === undefined ? null : partyName('direct', ended.by),
-      $byOfRide: ended === undefined ? null : partyName('ride', ended.by),
-      $detail: ended?.detail ?? null,
-    })
-    return changes.changes > 0
+    const { changes } = this.#update.run(
+      id,
+      active === undefined ? null : toSql(active.at),
+      ended === undefined ? null : toSql(ended.at),
+      initiated?.by ?? null,
+      ended?.reason ?? null,
+      ended === undefined ? null : partyName('ride', ended.by),
+      ended === undefined ? null : partyName('direct', ended.by),
+      ended?.detail ?? null,
+    )
+    return changes > 0
   }
 
   #newsOf(id: CallId): News | null {

@@ -2,14 +2,15 @@
  * The journal: brings what the parts of the store hold in memory into the local file, in groups, and onto the disk,
  * and never lets the event loop wait for the disk.
  *
- *        changed            5 ms, or somebody waits                  on the disk
- *   idle ──────▶ collecting ───────────────────────▶ commit, sync ─────────────────▶ idle, or the next round
- *                                                     ▲    │ failed
+ *        changed            5 ms, or somebody waits             2 ms
+ *   idle ──────▶ collecting ───────────────────────▶ writing ─────────▶ resting ──▶ idle, or writing again
+ *                                                     ▲    │ it failed
  *                                              in 1 s └─ failing
  *
- * One round at a time. A commit writes to SQLite's write-ahead log without syncing it (synchronous = OFF), which is a
- * copy into the page cache; the sync is `fdatasync` in the thread pool. Nothing is committed while one runs, because on
- * some file systems the write would wait for it; what comes meanwhile is the next round's.
+ * One round of writing at a time. A commit goes to SQLite's write-ahead log without a sync (synchronous = OFF), which
+ * is a copy into the page cache; the sync is `fdatasync` in the thread pool, at once when somebody waits for it, else
+ * soon. Nothing is committed while one runs, because on some file systems the write would wait for it; what comes
+ * meanwhile is the next round's.
  *
  * Since SQLite does not sync, the order at a checkpoint is kept here. The log is on the disk before its pages are
  * copied into the file, and the file is on the disk before the log is begun anew. The first commit of a log begun anew
@@ -24,6 +25,13 @@ import { type LocalFile, messageOf } from './file.ts'
 
 /** What nobody waits for is written within so many milliseconds. */
 const COLLECT = 5
+/** What was written and nobody waits for is synced within so many milliseconds. A crash of this process loses none of it. */
+const SYNC_WITHIN = 100
+/**
+ * After a round the next one waits for so many milliseconds, so that under load there are fewer and larger ones: what a
+ * round costs by itself is most of what a small one costs.
+ */
+const REST = 2
 /** Pages in the log that make a checkpoint worth while when nobody waits, and in any case. 1,000 pages cost about 1 ms. */
 const CHECKPOINT_QUIET = 500
 const CHECKPOINT = 1500
@@ -50,15 +58,18 @@ interface Waiter {
   reject(error: Error): void
 }
 
-/** `waiters` wait for this round. */
-type Writing = { is: 'writing'; waiters: Waiter[] }
+/** A round that syncs takes on whoever comes to wait while nothing new is held. */
+type Writing = { is: 'writing'; syncs: boolean; waiters: Waiter[] }
 
 type State =
   | { is: 'idle' }
   | { is: 'collecting'; timer: ReturnType<typeof setTimeout> }
+  /** Starts once this turn of the loop is over, so that whatever else happens in it comes along. */
   | { is: 'hurrying' }
   | Writing
+  | { is: 'resting' }
   | { is: 'failing'; retry: Alarm }
+  | { is: 'closed' }
 
 export interface JournalDeps {
   readonly file: LocalFile
@@ -84,15 +95,23 @@ export class Journal {
   readonly #logLength: Statement<LogLength, []>
   readonly #checkpoint: Statement<LogLength, []>
   #state: State = { is: 'idle' }
-  /** Something is held or committed that no round has taken on. */
+  /** Something is held that is not committed. */
   #dirty = false
+  /** Something is committed that is not known to be on the disk. */
+  #unsynced = false
+  /** The next round must sync though nobody waits. */
+  #syncDue = false
+  #syncTimer: ReturnType<typeof setTimeout> | null = null
   /** Who waits for the next round. */
   #waiters: Waiter[] = []
-  /** Length of the log at which the next checkpoint may be tried, when somebody's reading cut the last one short. */
-  #checkpointAt = 0
   /** A sync failed, and the kernel may have forgotten what it could not write: a checkpoint writes all of it again. */
   #suspect = false
+  /** Of the log, when it was last looked at. */
+  #length: LogLength = { log: 0, checkpointed: 0 }
+  /** Length of the log at which a checkpoint may be tried again, when somebody's reading cut the last one short. */
+  #checkpointAt = 0
   #closing: Promise<void> | null = null
+  #still: (() => void) | null = null
 
   constructor(deps: JournalDeps) {
     this.#deps = deps
@@ -121,12 +140,11 @@ export class Journal {
   /** As `CallLog.synced`. */
   synced(): Promise<void> {
     const state = this.#state
-    if (state.is === 'failing') return Promise.reject(fail('storage_unavailable'))
-    if (state.is === 'idle' && !this.#dirty) return Promise.resolve()
+    if (state.is === 'failing' || state.is === 'closed') return Promise.reject(fail('storage_unavailable'))
+    if (!this.#dirty && !this.#unsynced) return Promise.resolve()
     return new Promise((resolve, reject) => {
-      const waiter = { resolve, reject }
-      if (state.is === 'writing' && !this.#dirty) state.waiters.push(waiter)
-      else this.#waiters.push(waiter)
+      const waiters = state.is === 'writing' && state.syncs && !this.#dirty ? state.waiters : this.#waiters
+      waiters.push({ resolve, reject })
       if (state.is === 'idle' || state.is === 'collecting') this.#hurry()
     })
   }
@@ -152,23 +170,26 @@ export class Journal {
       this.#state.retry.cancel()
       this.#state = { is: 'idle' }
     }
-    this.#dirty = true
     try {
       await this.synced()
     } catch (error) {
       this.#deps.log.error({ error: messageOf(error) }, 'what could not be written is lost')
     }
-    await this.#rest()
+    if (this.#state.is === 'writing' || this.#state.is === 'resting') {
+      await new Promise<void>((still) => {
+        this.#still = still
+      })
+    }
+    this.#end()
   }
 
-  /** Lets a checkpoint that is under way finish, and leaves no timer behind. */
-  async #rest(): Promise<void> {
-    while (this.#state.is === 'writing') await new Promise((done) => setImmediate(done))
+  #end(): void {
     if (this.#state.is === 'failing') this.#state.retry.cancel()
     if (this.#state.is === 'collecting') clearTimeout(this.#state.timer)
+    if (this.#syncTimer !== null) clearTimeout(this.#syncTimer)
+    this.#state = { is: 'closed' }
   }
 
-  /** Starts once this turn of the loop is over, so that whatever else happens in it comes along. */
   #hurry(): void {
     if (this.#state.is === 'collecting') clearTimeout(this.#state.timer)
     this.#state = { is: 'hurrying' }
@@ -176,44 +197,73 @@ export class Journal {
   }
 
   #start(): void {
-    this.#rounds().catch((error) => {
-      this.#deps.log.error({ error: messageOf(error) }, 'a fault in the journal')
-    })
-  }
-
-  async #rounds(): Promise<void> {
     const failedBefore = this.#state.is === 'failing'
-    do {
-      const round: Writing = { is: 'writing', waiters: this.#waiters }
-      this.#state = round
-      this.#waiters = []
-      try {
-        if (this.#suspect) await this.#moveAll()
-        await this.#turnIfMoved()
-        await this.#commitAll()
-        await this.#syncLog()
-      } catch (error) {
-        this.#failed(round.waiters, error, failedBefore)
-        return
-      }
-      for (const waiter of round.waiters) waiter.resolve()
-      this.#deps.durable()
-      await this.#tidy()
-    } while (this.#waiters.length > 0)
-    this.#state = { is: 'idle' }
-    if (failedBefore) this.#deps.log.info({}, 'the local file can be written again')
-    if (this.#dirty) this.changed()
+    const waiters = this.#waiters
+    const round: Writing = {
+      is: 'writing',
+      syncs: waiters.length > 0 || this.#syncDue || failedBefore,
+      waiters,
+    }
+    this.#state = round
+    this.#waiters = []
+    this.#write(round).then(
+      () => this.#wrote(round, failedBefore),
+      (error) => this.#failed(round, error, failedBefore),
+    )
   }
 
-  #failed(waiters: readonly Waiter[], error: unknown, failedBefore: boolean): void {
+  async #write(round: Writing): Promise<void> {
+    if (this.#suspect) await this.#moveAll()
+    await this.#turnIfMoved()
+    await this.#commitAll()
+    if (round.syncs) await this.#sync()
+    else this.#syncTimer ??= setTimeout(() => this.#syncNow(), SYNC_WITHIN)
+  }
+
+  #syncNow(): void {
+    this.#syncTimer = null
+    this.#syncDue = this.#unsynced
+    if (this.#syncDue && this.#state.is === 'idle') this.#hurry()
+  }
+
+  #wrote(round: Writing, failedBefore: boolean): void {
+    // What is held from here on is the next round's, whoever waits.
+    round.syncs = false
+    for (const waiter of round.waiters) waiter.resolve()
+    if (failedBefore) this.#deps.log.info({}, 'the local file can be written again')
+    if (this.#unsynced) return this.#rest()
+    this.#deps.durable()
+    this.#tidy()
+      .catch((error) => {
+        this.#checkpointAt = this.#length.log + CHECKPOINT
+        this.#deps.log.warn(
+          { error: messageOf(error) },
+          'the log of the local file could not be moved into it',
+        )
+      })
+      .then(() => this.#rest())
+  }
+
+  #rest(): void {
+    this.#state = { is: 'resting' }
+    setTimeout(() => {
+      if (this.#waiters.length > 0 || this.#syncDue) return this.#start()
+      this.#state = { is: 'idle' }
+      this.#still?.()
+      if (this.#dirty) this.changed()
+    }, REST)
+  }
+
+  #failed(round: Writing, error: unknown, failedBefore: boolean): void {
     const { clock, log } = this.#deps
-    const refused = [...waiters, ...this.#waiters]
+    const refused = [...round.waiters, ...this.#waiters]
     this.#waiters = []
-    this.#dirty = true
     this.#state = { is: 'failing', retry: clock.alarm(clock.now() + RETRY, () => this.#start()) }
-    if (!failedBefore)
+    if (!failedBefore) {
       log.error({ error: messageOf(error) }, 'the local file cannot be written; trying again each second')
+    }
     for (const waiter of refused) waiter.reject(fail('storage_unavailable'))
+    this.#still?.()
   }
 
   /** One transaction with all that the parts hold. Waits, a little and not on the loop, for somebody else's. */
@@ -235,6 +285,7 @@ export class Journal {
       throw error
     }
     this.#dirty = false
+    this.#unsynced = true
     for (const part of this.#parts) part.wrote()
   }
 
@@ -244,52 +295,46 @@ export class Journal {
     } catch {} // SQLite rolls back by itself when the disk is full, and then there is nothing left to.
   }
 
-  async #syncLog(): Promise<void> {
+  async #sync(): Promise<void> {
     try {
       await this.#deps.file.syncLog()
     } catch (error) {
       this.#suspect = true
       throw error
     }
+    this.#unsynced = false
+    this.#syncDue = false
+    if (this.#syncTimer !== null) clearTimeout(this.#syncTimer)
+    this.#syncTimer = null
   }
 
-  /** Makes a checkpoint when it is worth while. One that fails is put off: nothing is lost by a long log. */
+  /** Makes a checkpoint when it is worth while. Without one nothing is lost: the log grows. */
   async #tidy(): Promise<void> {
-    const { log } = this.#length()
     const due = this.#waiters.length > 0 || this.#dirty ? CHECKPOINT : CHECKPOINT_QUIET
-    if (log < due || log < this.#checkpointAt) return
-    try {
-      this.#checkpoint.get()
-      await this.#turnIfMoved()
-      const { log: left } = this.#length()
-      this.#checkpointAt = left < due ? 0 : left + CHECKPOINT
-    } catch (error) {
-      this.#checkpointAt = log + CHECKPOINT
-      this.#deps.log.warn({ error: messageOf(error) }, 'the log of the local file could not be moved into it')
-    }
+    if (this.#length.log < Math.max(due, this.#checkpointAt)) return
+    this.#checkpoint.get()
+    await this.#turnIfMoved()
+    this.#checkpointAt = this.#length.log < due ? 0 : this.#length.log + CHECKPOINT
   }
 
   /** Writes all of the log into the file, from what the kernel still has of it. */
   async #moveAll(): Promise<void> {
-    const { log, checkpointed } = this.#checkpoint.get() ?? { log: 0, checkpointed: -1 }
-    if (log !== checkpointed)
-      throw new Error('somebody is reading the local file, so that its log cannot be moved')
+    const { log, checkpointed } = this.#checkpoint.get() ?? this.#length
+    if (log !== checkpointed) throw new Error('the log cannot be moved into the file while somebody reads it')
     await this.#turnIfMoved()
     this.#suspect = false
   }
 
   /** The next commit after all of the log was moved begins it anew, whoever moved it. It must be the turn. */
   async #turnIfMoved(): Promise<void> {
-    const { log, checkpointed } = this.#length()
+    // In memory there is no log, and SQLite says -1.
+    this.#length = this.#logLength.get() ?? this.#length
+    const { log, checkpointed } = this.#length
     if (log <= 0 || checkpointed < log) return
     await this.#deps.file.syncPages()
     this.#turn.run()
-    await this.#syncLog()
-  }
-
-  #length(): LogLength {
-    // In memory there is no log, and SQLite says -1.
-    return this.#logLength.get() ?? { log: -1, checkpointed: -1 }
+    await this.#sync()
+    this.#length = this.#logLength.get() ?? this.#length
   }
 }
 

@@ -32,8 +32,9 @@ export class LocalReceipts implements Receipts, Part {
       INSERT INTO receipts (key, digest, answer, expires) VALUES (?, ?, ?, ?)
       ON CONFLICT (key) DO UPDATE SET digest = excluded.digest, answer = excluded.answer, expires = excluded.expires`)
     this.#drop = file.prepare('DELETE FROM receipts WHERE key = ?')
+    // The oldest come first; one that was kept for longer than those after it holds them up, which harms nobody.
     this.#sweep = file.prepare(`
-      DELETE FROM receipts WHERE key IN (SELECT key FROM receipts WHERE expires <= ? ORDER BY expires LIMIT ${SWEEP})`)
+      DELETE FROM receipts WHERE expires <= ? AND seq IN (SELECT seq FROM receipts ORDER BY seq LIMIT ${SWEEP})`)
     deps.journal.add(this)
   }
 

@@ -32,7 +32,8 @@ export const MIGRATIONS: readonly string[] = [
   );
   CREATE INDEX call_logs_ride ON call_logs (ride_id) WHERE ride_id IS NOT NULL;
   -- The calls that are open, which are this server's own: nobody else writes this file.
-  CREATE INDEX call_logs_open ON call_logs (session_id) WHERE status <> 'ended';
+  -- By id, so that the open ones lie together.
+  CREATE INDEX call_logs_open ON call_logs (id) WHERE status <> 'ended';
 
   -- Calls whose row must be carried to the other database; a call that has no row must be deleted there.
   CREATE TABLE outbox (
@@ -50,12 +51,12 @@ export const MIGRATIONS: readonly string[] = [
   );
 
   CREATE TABLE receipts (
-    key TEXT PRIMARY KEY,
+    seq INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
     digest TEXT NOT NULL,
     answer TEXT NOT NULL,
     expires INTEGER NOT NULL
-  ) WITHOUT ROWID;
-  CREATE INDEX receipts_expires ON receipts (expires);
+  );
   `,
 ]
 
