@@ -1,5 +1,6 @@
 import { groups, type Option, type OptionName } from '../config/options.ts'
 import { readConfig } from '../config/read.ts'
+import { dotenvWarnings } from './dotenv.ts'
 import type { Terminal } from './terminal.ts'
 
 const FROM = { flag: 'flag', environment: 'environment or .env', default: 'default' }
@@ -17,6 +18,6 @@ export function showConfig(argv: readonly string[], terminal: Terminal): number 
     }
     terminal.out('\n')
   }
-  for (const warning of warnings) terminal.err(`ringdown: ${warning}\n`)
+  for (const warning of [...warnings, ...dotenvWarnings()]) terminal.err(`ringdown: ${warning}\n`)
   return 0
 }

@@ -5,6 +5,7 @@ import { readKeyFile } from '../auth/keys.ts'
 import type { Config } from '../config/options.ts'
 import { readConfig } from '../config/read.ts'
 import { fileLimit } from '../observe/process.ts'
+import { dotenvWarnings } from './dotenv.ts'
 import { askGreeting } from './mysql-greeting.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -22,7 +23,7 @@ export async function doctor(argv: readonly string[], terminal: Terminal): Promi
   const { config, warnings } = readConfig(terminal.env, argv)
   const findings = [
     { is: 'ok' as const, says: 'The settings can be read.' },
-    ...warnings.map((says) => ({ is: 'look' as const, says })),
+    ...[...warnings, ...dotenvWarnings()].map((says) => ({ is: 'look' as const, says })),
     ...checkFolder(config),
     ...checkKeys(config),
     await checkAddress(config),

@@ -7,6 +7,7 @@ import { readConfig } from '../config/read.ts'
 import { type Running, start } from '../main.ts'
 import { openLog, type ServerLog } from '../observe/log.ts'
 import { banner, databaseOf } from './banner.ts'
+import { dotenvWarnings } from './dotenv.ts'
 import { CommandError, type Terminal } from './terminal.ts'
 
 /** What takes longer than this to stop is cut off. */
@@ -21,7 +22,7 @@ export async function serve(argv: readonly string[], terminal: Terminal): Promis
   const fellOver = crash()
   try {
     const running = await starting(config, log)
-    announce(config, running, [...warnings, ...cautions(config)], log, terminal)
+    announce(config, running, [...warnings, ...dotenvWarnings(), ...cautions(config)], log, terminal)
     const error = await Promise.race([told.first.then(() => null), fellOver])
     if (error !== null) {
       log.error({ err: error }, 'the server fell over')

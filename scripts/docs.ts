@@ -1,0 +1,110 @@
+/**
+ * Writes the pages of `docs/` that are made from the source: `npm run docs`. A test compares them with what is
+ * committed. Each generator is a file and the function that makes its text; another page is another row.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { groups, type Option } from '../src/config/options.ts'
+import { defaultOf } from '../src/config/read.ts'
+import { type Code, codes, endReasons, NORMAL_CLOSE, type Retry } from '../src/protocol/codes.ts'
+
+export const ROOT = join(import.meta.dir, '..')
+
+export interface Page {
+  /** Path from the root of the repository. */
+  readonly path: string
+  make(): string
+}
+
+export const pages: readonly Page[] = [
+  { path: 'docs/config.md', make: configPage },
+  { path: 'docs/codes.md', make: codesPage },
+]
+
+const MADE = (from: string) =>
+  `<!-- Made by scripts/docs.ts from ${from}; change it there, then npm run docs. -->`
+
+function configPage(): string {
+  const sections = groups.map(({ title, options }) => {
+    const rows = Object.entries<Option>(options).map(([name, option]) => [
+      `\`${name}\``,
+      option.unset ?? (typeof option.default === 'string' ? `\`${option.default}\`` : defaultOf(option)),
+      option.means,
+      `${option.form.accepts}${option.form.secret ? '; never shown' : ''}`,
+    ])
+    return `## ${title}\n\n${table(['variable', 'default', 'meaning', 'accepts'], rows)}`
+  })
+  return `# Settings
+
+${MADE('src/config/options.ts')}
+
+Every setting is an environment variable and a flag: \`SESSION_DURATION=90s\` is \`--session-duration 90s\`. Flags win. An empty variable counts as unset. \`ringdown config\` shows what is in effect and where it comes from, \`ringdown doctor\` looks for what would keep calls from working.
+
+A \`.env\` file in the working folder is read; a variable that is set already wins over it. In that file \`$NAME\` stands for a variable, between quotes as well (write \`\\$\` for the character), and outside of quotes \`#\` begins a comment: a password with either of them needs care, and the start warns about it.
+
+A value that cannot be read stops the start with one line that names the variable, what it holds and what it accepts. A variable that only looks like one of these is warned about. Durations have a unit; \`1h30m\` is one as well. Where several keys are accepted, all of them work, so that one can be changed without a pause.
+
+${sections.join('\n')}`
+}
+
+const NEXT: Readonly<Record<Retry, string>> = {
+  no: 'give up',
+  resume: 'reconnect and resume',
+  later: 'try again later',
+}
+
+function codesPage(): string {
+  const rows = Object.entries<Code>(codes).map(([name, { close, http, retry, means }]) => [
+    `\`${name}\``,
+    close === null ? '–' : String(close),
+    http === null ? '–' : String(http),
+    NEXT[retry],
+    means,
+  ])
+  const closes = Object.entries<Code>(codes).filter(([, { close }]) => close !== null)
+  const numbers = [...new Set(closes.map(([, { close }]) => close ?? 0))].sort((a, b) => a - b)
+  const closeRows = numbers.map((number) => {
+    const named = closes.filter(([, { close }]) => close === number)
+    return [
+      String(number),
+      named.map(([name]) => `\`${name}\``).join(', '),
+      [...new Set(named.map(([, { retry }]) => NEXT[retry]))].join(', or '),
+    ]
+  })
+  const reasons = Object.entries<{ services: readonly string[]; means: string }>(endReasons).map(
+    ([name, { services, means }]) => [`\`${name}\``, services.join(', '), means],
+  )
+  return `# Codes
+
+${MADE('src/protocol/codes.ts')}
+
+## Errors
+
+What \`error\` and \`unauthorized\` messages and HTTP answers name. \`close\`: the WebSocket close number that follows; without one the connection stays open. What the client does next is in the fourth column.
+
+${table(['code', 'close', 'HTTP', 'the client should', 'meaning'], rows)}
+## Close numbers
+
+41xx: come back. 44xx: final. ${NORMAL_CLOSE} is a goodbye, from either end, and final as well. What is not in this table, 1006 (nothing was said) above all, is a lost connection: reconnect and resume.
+
+${table(['close', 'codes', 'the client should'], closeRows)}
+## End reasons
+
+Why a call ended: \`end_reason\` in the log, and the reason both parties are told.
+
+${table(['reason', 'kind of call', 'meaning'], reasons)}`
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`
+  return line(head) + line(head.map(() => '---')) + rows.map(line).join('')
+}
+
+if (import.meta.main) {
+  for (const { path, make } of pages) {
+    mkdirSync(dirname(join(ROOT, path)), { recursive: true })
+    writeFileSync(join(ROOT, path), make())
+    console.log(path)
+  }
+}
