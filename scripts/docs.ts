@@ -40,7 +40,7 @@ ${MADE('src/config/options.ts')}
 
 Every setting is an environment variable and a flag: \`SESSION_DURATION=90s\` is \`--session-duration 90s\`. Flags win. An empty variable counts as unset. \`ringdown config\` shows what is in effect and where it comes from, \`ringdown doctor\` looks for what would keep calls from working.
 
-A \`.env\` file in the working folder is read; a variable that is set already wins over it. In that file \`$NAME\` stands for a variable, between quotes as well (write \`\\$\` for the character), and outside of quotes \`#\` begins a comment: a password with either of them needs care, and the start warns about it.
+A \`.env\` file in the working folder is read, in the way of \`node --env-file\`; a variable that was set before the start wins over it. Outside of quotes \`#\` begins a comment there, so a value with one goes between quotes.
 
 A value that cannot be read stops the start with one line that names the variable, what it holds and what it accepts. A variable that only looks like one of these is warned about. Durations have a unit; \`1h30m\` is one as well. Where several keys are accepted, all of them work, so that one can be changed without a pause.
 

@@ -4,6 +4,7 @@
  */
 import { version } from '../../package.json'
 import { help } from '../config/read.ts'
+import { environment } from './dotenv.ts'
 import type { Terminal } from './terminal.ts'
 
 const USAGE = `Ringdown ${version}, a server for private two-party voice calls.
@@ -69,7 +70,7 @@ if (import.meta.main) {
   const code = await run(process.argv.slice(2), {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
-    env: process.env,
+    env: await environment(),
   })
   process.exit(code)
 }
