@@ -1,0 +1,142 @@
+/** The Dockerfile: what it says, and what comes of running each of its lines. See stages.ts for what is real in that. */
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { canRunStages, filesIn, Image, ignoredBy, instructions } from './stages.ts'
+
+const ROOT = join(import.meta.dir, '../..')
+const lines = instructions(readFileSync(join(ROOT, 'Dockerfile'), 'utf8'))
+const values = (name: string) => lines.filter((line) => line.name === name).map(({ value }) => value)
+
+describe('the Dockerfile', () => {
+  test('ends as the user 1000, and hands signals to the server itself', () => {
+    expect(values('USER')).toEqual(['1000:1000'])
+    expect(values('STOPSIGNAL')).toEqual(['SIGTERM'])
+    for (const name of ['ENTRYPOINT', 'CMD']) expect(() => JSON.parse(values(name)[0] ?? '')).not.toThrow()
+  })
+
+  test('needs nothing of a newer builder', () => {
+    expect(values('ADD')).toEqual([])
+    expect(
+      lines.filter(({ value }) => /^--(mount|link|chmod|parents)/.test(value) || value.includes('<<')),
+    ).toEqual([])
+  })
+
+  test('takes no secret as an argument, and installs from the lock file', () => {
+    expect(values('ARG').map((value) => value.split('=')[0])).toEqual(['REVISION'])
+    const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
+    const scripts = Object.keys(packages).filter((path) => packages[path].hasInstallScript)
+    expect(scripts).toEqual(['node_modules/bun'])
+  })
+})
+
+test('the context of the build is what is copied, and no secret, data or test', () => {
+  const ignored = ignoredBy(readFileSync(join(ROOT, '.dockerignore'), 'utf8'))
+  const out = [
+    '.env',
+    '.env.local',
+    'data/keys.json',
+    '.git/config',
+    'node_modules/bun/package.json',
+    'dist/web/a.js',
+  ]
+  for (const path of [
+    ...out,
+    'src/core/call.test.ts',
+    'src/.env',
+    'deploy/nginx/ringdown.conf',
+    'test/kit/need.ts',
+  ]) {
+    expect(`${path} ${ignored(path)}`).toBe(`${path} ${path !== 'src/.env'}`)
+  }
+  for (const path of [
+    'package.json',
+    'src/main.ts',
+    'src/services/ride/rides.ts',
+    'scripts/run.mjs',
+    'deploy/health.ts',
+  ]) {
+    expect(`${path} ${ignored(path)}`).toBe(`${path} false`)
+  }
+})
+
+const possible = process.getuid?.() === 0 && canRunStages()
+const why = 'it takes root, and a mount namespace of its own'
+if (!possible) {
+  if (process.env.CI === 'true') {
+    test('the image', () => {
+      throw new Error(why)
+    })
+  } else test.skip(`the image: ${why}`, () => {})
+}
+
+describe.if(possible)('the image', () => {
+  const port = freePort()
+  const env = { SERVER_ADDR: `127.0.0.1:${port}`, API_KEY: '0123456789abcdef'.repeat(2) }
+  let image: Image
+
+  beforeAll(async () => {
+    image = await Image.build(ROOT)
+  }, 180_000)
+  afterAll(() => image?.close())
+
+  test('holds what runs, and nothing that only a build needs', () => {
+    const modules = filesIn(join(image.root, 'app/node_modules'))
+    expect(
+      modules.filter((file) => /^(typescript|@biomejs|playwright-core|fast-check|bun|@oven)\//.test(file)),
+    ).toEqual([])
+    const app = filesIn(join(image.root, 'app'))
+    expect(app.filter((file) => !file.startsWith('node_modules/') && file.includes('.test.'))).toEqual([])
+    expect(app.filter((file) => /(^|\/)\.env|\.pem$|keys\.json$/.test(file))).toEqual([])
+    const bytes = app.reduce((sum, file) => sum + statSync(join(image.root, 'app', file)).size, 0)
+    expect(bytes / 1e6).toBeLessThan(40)
+  })
+
+  test('serves as user 1000 without any right on a read-only root, and stops when told', async () => {
+    image.mountAsContainer()
+    const health = image.healthCommand()
+    expect(image.exec(health, env).code).toBe(1)
+    const { process: server, output } = image.start(env)
+    await until(() => image.exec(health, env).code === 0 || server.exitCode !== null, output)
+    expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200)
+
+    const status = readFileSync(`/proc/${server.pid}/status`, 'utf8')
+    expect(status).toMatch(/^Uid:\t1000\t1000\t1000\t1000$/m)
+    expect(status).toMatch(/^Cap(Eff|Bnd):\t0+$/m)
+    expect(status).toMatch(/^NoNewPrivs:\t1$/m)
+    expect(image.exec(['id', '-un'], env).output).toBe('node\n')
+    expect(image.exec(['touch', '/app/x'], env).output).toContain('Read-only file system')
+    expect(image.exec(['sh', '-c', 'ls -A /tmp'], env).output).toBe('')
+    expect(filesIn(join(image.root, 'data'))).not.toEqual([])
+    expect(image.exec([...health, '/ready'], env)).toMatchObject({
+      code: 0,
+      output: expect.stringContaining('"ready":true'),
+    })
+
+    const ended = new Promise((resolve) => server.once('exit', resolve))
+    server.kill('SIGTERM')
+    expect(await ended, output()).toBe(0)
+  })
+
+  test('checks its settings when it is asked to', () => {
+    const [entry = '', main = ''] = JSON.parse(values('ENTRYPOINT')[0] ?? '[]')
+    expect(image.exec([entry, main, 'config'], env)).toMatchObject({ code: 0 })
+    const bad = image.exec([entry, main, 'config'], { ...env, DB_PORT: 'x' })
+    expect(bad).toMatchObject({ code: 1, output: expect.stringContaining('DB_PORT') })
+  })
+})
+
+function freePort(): number {
+  const listener = Bun.listen({ hostname: '127.0.0.1', port: 0, socket: { data() {} } })
+  const { port } = listener
+  listener.stop(true)
+  return port
+}
+
+async function until(condition: () => boolean, output: () => string): Promise<void> {
+  const deadline = Date.now() + 10_000
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`the server did not answer:\n${output()}`)
+    await Bun.sleep(50)
+  }
+}
