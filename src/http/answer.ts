@@ -29,8 +29,9 @@ export function refuse(code: CodeName, headers: Record<string, string> = {}): Re
  */
 export async function readJson(request: Request, limit: number): Promise<Record<string, unknown>> {
   checkMediaType(request.headers)
-  if (Number(request.headers.get('content-length') ?? 0) > limit) throw tooLarge(limit)
-  const bytes = await readBounded(request, limit)
+  const stated = request.headers.get('content-length')
+  if (stated !== null && Number(stated) > limit) throw tooLarge(limit)
+  const bytes = await (stated === null ? readChunks(request, limit) : readWhole(request))
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
@@ -48,7 +49,17 @@ function checkMediaType(headers: Headers): void {
   if (type.trim() !== 'application/json' || !utf8 || !plain) throw fail('unsupported_media_type')
 }
 
-async function readBounded(request: Request, limit: number): Promise<Uint8Array> {
+/** A body whose length was stated, and is within the limit. */
+async function readWhole(request: Request): Promise<Uint8Array> {
+  try {
+    return await request.bytes()
+  } catch {
+    throw fail('bad_request', 'The body ended early.')
+  }
+}
+
+/** A body that comes in chunks until it ends. */
+async function readChunks(request: Request, limit: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = []
   let size = 0
   try {

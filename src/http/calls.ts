@@ -49,7 +49,7 @@ const row = Type.Object({
   connected_at: orNull(text('When both were in.')),
   ended_at: orNull(Type.String()),
   service: Type.Enum([...services]),
-  ended_by: orNull(text('driver, passenger, backend, operator or clock.')),
+  ended_by: orNull(text('The party that ended it, or backend, operator or clock.')),
   detail: orNull(Type.String()),
   metadata: orNull(Type.Record(Type.String(), Type.Unknown())),
 })
