@@ -1,0 +1,47 @@
+/**
+ * Builds what browsers get: every page of `src/web/` into `dist/web/`, with its scripts and styles under names that
+ * change with their content, and the client library as one ES module, `dist/client/ringdown.js`.
+ */
+import { mkdir, rename, rm } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { Glob } from 'bun'
+
+const root = resolve(import.meta.dir, '..')
+const dist = join(root, 'dist')
+
+const common = {
+  target: 'browser',
+  define: { 'process.env.NODE_ENV': '"production"' },
+  jsx: { runtime: 'automatic', importSource: 'preact', development: false },
+} as const
+
+const [pages, client] = await Promise.all([
+  Bun.build({
+    ...common,
+    entrypoints: [...new Glob('*.html').scanSync({ cwd: join(root, 'src/web'), absolute: true })].sort(),
+    minify: true,
+    splitting: true,
+    publicPath: '/',
+    naming: {
+      entry: '[name].[ext]',
+      chunk: 'assets/[name]-[hash].[ext]',
+      asset: 'assets/[name]-[hash].[ext]',
+    },
+  }),
+  // Not minified: it is read, and minified again, by those who build on it.
+  Bun.build({ ...common, entrypoints: [join(root, 'src/client/index.ts')], naming: 'ringdown.js' }),
+])
+await write(pages.outputs, 'web')
+await write(client.outputs, 'client')
+
+/** Replaces a folder of `dist` in one step, so that a server that starts meanwhile sees all of one build. */
+async function write(outputs: Bun.BuildArtifact[], folder: string): Promise<void> {
+  const made = join(dist, `.${folder}-${process.pid}`)
+  for (const output of outputs) {
+    const path = join(made, output.path)
+    await mkdir(dirname(path), { recursive: true })
+    await Bun.write(path, output)
+  }
+  await rm(join(dist, folder), { recursive: true, force: true })
+  await rename(made, join(dist, folder))
+}
