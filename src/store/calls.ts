@@ -6,7 +6,7 @@ import type { Statement } from 'bun:sqlite'
 import type { EndedBy } from '../core/call.ts'
 import type { CallId, Millis } from '../core/ids.ts'
 import type { Kind } from '../core/kinds.ts'
-import type { CallLog, CallRecord, Clock, Log } from '../core/ports.ts'
+import type { CallLog, CallRecord, Log } from '../core/ports.ts'
 import type { LocalFile } from './file.ts'
 import type { Journal, Part } from './journal.ts'
 import { toSql } from './times.ts'
@@ -25,10 +25,9 @@ interface News {
 export interface CallsDeps {
   readonly file: LocalFile
   readonly journal: Journal
-  readonly clock: Clock
   readonly log: Log
-  /** Is told of each call whose row was written or deleted, within the transaction; null when nobody needs to know. */
-  readonly changed: ((id: CallId) => void) | null
+  /** Is told of each call whose row was written or deleted, within that transaction. */
+  readonly changed: (id: CallId) => void
 }
 
 type Text = string | null
@@ -115,12 +114,12 @@ export class Calls implements CallLog, Part {
 
   write(): void {
     for (const [id, news] of this.#news) {
-      if (this.#write(id, news)) this.#deps.changed?.(id)
+      if (this.#write(id, news)) this.#deps.changed(id)
     }
   }
 
-  wrote(): void {
-    this.#news.clear()
+  settled(committed: boolean): void {
+    if (committed) this.#news.clear()
   }
 
   /** False when nothing is different now. */

@@ -50,12 +50,23 @@ function readMetadata(text: string | null): Record<string, unknown> | null {
   }
 }
 
-/** The conditions of a query, joined by AND, and what they bind. `sameId` compares a column with an id, as bytes. */
-export function conditions(query: CallQuery, sameId: (column: string) => string): [string, string[]] {
+/**
+ * The conditions of a query, each with an AND before it, and what they bind. `same` compares a column with an id, as
+ * bytes, binding the id so many times.
+ */
+export function conditions(
+  query: CallQuery,
+  same: (column: string) => string,
+  times: number,
+): [string, string[]] {
   const all: [string, string[]][] = []
-  if (query.ride !== null) all.push([sameId('ride_id'), [query.ride]])
+  const bound = (id: string) => Array.from({ length: times }, () => id)
+  if (query.ride !== null) all.push([same('ride_id'), bound(query.ride)])
   if (query.user !== null) {
-    all.push([`(${sameId('driver_id')} OR ${sameId('passenger_id')})`, [query.user, query.user]])
+    all.push([
+      `(${same('driver_id')} OR ${same('passenger_id')})`,
+      [...bound(query.user), ...bound(query.user)],
+    ])
   }
   if (query.service === 'ride') all.push([`(service = 'ride' OR service IS NULL)`, []])
   else if (query.service !== null) all.push(['service = ?', [query.service]])
@@ -81,7 +92,7 @@ export class LocalHistory implements CallHistory {
   /** Goes through the table in strides, since a query that finds little would hold up every call meanwhile. */
   async find(query: CallQuery): Promise<CallRow[]> {
     const { db } = this.#file
-    const [where, values] = conditions(query, (column) => `${column} = ?`)
+    const [where, values] = conditions(query, (column) => `${column} = ?`, 1)
     if (query.ride !== null) {
       const sql = `SELECT ${COLUMNS} FROM call_logs WHERE id < ?${where} ORDER BY id DESC LIMIT ?`
       const before = query.before ?? Number.MAX_SAFE_INTEGER

@@ -47,10 +47,10 @@ const HELD = 100_000
 export interface Part {
   /** How many changes it holds. */
   readonly held: number
-  /** Writes them all, within a transaction. When it throws, or the commit fails, it is asked again later. */
+  /** Writes them all, within a transaction. */
   write(): void
-  /** What was written is committed. */
-  wrote(): void
+  /** How the transaction ended. What was not committed is to be written again later. */
+  settled(committed: boolean): void
 }
 
 interface Waiter {
@@ -75,8 +75,6 @@ export interface JournalDeps {
   readonly file: LocalFile
   readonly clock: Clock
   readonly log: Log
-  /** Called when all that is committed is on the disk, and before anything else is committed. */
-  readonly durable: () => void
 }
 
 interface LogLength {
@@ -104,6 +102,7 @@ export class Journal {
   #syncTimer: ReturnType<typeof setTimeout> | null = null
   /** Who waits for the next round. */
   #waiters: Waiter[] = []
+  #readers: (() => void)[] = []
   /** A sync failed, and the kernel may have forgotten what it could not write: a checkpoint writes all of it again. */
   #suspect = false
   /** Of the log, when it was last looked at. */
@@ -146,6 +145,21 @@ export class Journal {
       const waiters = state.is === 'writing' && state.syncs && !this.#dirty ? state.waiters : this.#waiters
       waiters.push({ resolve, reject })
       if (state.is === 'idle' || state.is === 'collecting') this.#hurry()
+    })
+  }
+
+  /** Resolves with what `read` finds, called at a moment when all that is committed is on the disk. */
+  durably<T>(read: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const attempt = () => {
+        try {
+          resolve(read())
+        } catch (error) {
+          reject(error)
+        }
+      }
+      if (this.#unsynced || this.#state.is === 'failing') this.#readers.push(attempt)
+      else attempt()
     })
   }
 
@@ -232,16 +246,17 @@ export class Journal {
     for (const waiter of round.waiters) waiter.resolve()
     if (failedBefore) this.#deps.log.info({}, 'the local file can be written again')
     if (this.#unsynced) return this.#rest()
-    this.#deps.durable()
-    this.#tidy()
-      .catch((error) => {
+    const readers = this.#readers
+    this.#readers = []
+    for (const read of readers) read()
+    this.#tidy().then(
+      () => this.#rest(),
+      (error) => {
         this.#checkpointAt = this.#length.log + CHECKPOINT
-        this.#deps.log.warn(
-          { error: messageOf(error) },
-          'the log of the local file could not be moved into it',
-        )
-      })
-      .then(() => this.#rest())
+        this.#deps.log.warn({ error: messageOf(error) }, 'the log of the local file could not be moved into it')
+        this.#rest()
+      },
+    )
   }
 
   #rest(): void {
@@ -282,11 +297,12 @@ export class Journal {
       this.#commit.run()
     } catch (error) {
       this.#rollBack()
+      for (const part of this.#parts) part.settled(false)
       throw error
     }
     this.#dirty = false
     this.#unsynced = true
-    for (const part of this.#parts) part.wrote()
+    for (const part of this.#parts) part.settled(true)
   }
 
   #rollBack(): void {

@@ -68,7 +68,7 @@ export class LocalReceipts implements Receipts, Part {
     this.#sweep.run(this.#now)
   }
 
-  wrote(): void {
-    this.#held.clear()
+  settled(committed: boolean): void {
+    if (committed) this.#held.clear()
   }
 }

@@ -43,6 +43,9 @@ export const MIGRATIONS: readonly string[] = [
     since INTEGER NOT NULL
   );
 
+  -- Calls whose row the other database will not have as it is.
+  CREATE TABLE refused (session_id TEXT PRIMARY KEY, since INTEGER NOT NULL);
+
   CREATE TABLE snapshots (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,

@@ -81,7 +81,8 @@ export class LocalSnapshots implements Snapshots, Part {
     }
   }
 
-  wrote(): void {
+  settled(committed: boolean): void {
+    if (!committed) return
     for (const [id, held] of this.#held) {
       if (held === null) this.#inFile.delete(id)
       else this.#inFile.add(id)

@@ -8,22 +8,19 @@
 import type { CallId, Millis } from '../core/ids.ts'
 import type { CallHistory, CallLog, Clock, Log, Receipts, Snapshots } from '../core/ports.ts'
 import { Calls } from './calls.ts'
+import { Carrier } from './carrier.ts'
 import { LocalFile } from './file.ts'
 import { LocalHistory } from './history.ts'
 import { Journal } from './journal.ts'
+import type { MysqlSettings } from './mysql.ts'
+import { Outbox } from './outbox.ts'
 import { LocalReceipts } from './receipts.ts'
+import { RemoteHistory } from './remote.ts'
 import { LocalSnapshots } from './snapshots.ts'
 
 export { IN_MEMORY, Unusable } from './file.ts'
+export type { MysqlSettings } from './mysql.ts'
 export { NewerFile } from './schema.ts'
-
-export interface MysqlSettings {
-  readonly host: string
-  readonly port: number
-  readonly database: string
-  readonly username: string
-  readonly password: string
-}
 
 export interface StoreSettings {
   /** Folder of the local file; `IN_MEMORY` for none. Made if missing. */
@@ -59,24 +56,28 @@ export interface Store {
   close(): Promise<void>
 }
 
-/** Throws `Unusable` and `NewerFile`, whose message is a line for the operator. */
-export function openStore({ dataDir, clock, log }: StoreSettings): Store {
+/** Throws `Unusable` and `NewerFile`, whose message is a line for the operator. MySQL may be away. */
+export function openStore({ dataDir, mysql, clock, log }: StoreSettings): Store {
   const file = LocalFile.open(dataDir, log)
-  const journal = new Journal({ file, clock, log, durable: () => {} })
-  const calls = new Calls({ file, journal, clock, log, changed: null })
+  const journal = new Journal({ file, clock, log })
+  const outbox = mysql === null ? null : new Outbox({ file, journal, clock })
+  const calls = new Calls({ file, journal, log, changed: (id) => outbox?.changed(id) })
   const snapshots = new LocalSnapshots({ file, journal, log })
   const receipts = new LocalReceipts({ file, journal })
-  const history = upToDate(new LocalHistory(file), calls)
+  const local = new LocalHistory(file)
+  const remote = mysql === null ? null : new RemoteHistory({ settings: mysql, local, clock })
+  const carrier =
+    mysql === null || outbox === null ? null : new Carrier({ settings: mysql, outbox, journal, clock, log })
   return {
     callLog: calls,
     snapshots,
     receipts,
-    history,
+    history: remote ?? local,
     status: () => ({
       writable: !journal.failing,
-      reachable: !journal.failing,
-      backlog: 0,
-      backlogSince: null,
+      reachable: carrier?.reachable ?? !journal.failing,
+      backlog: outbox?.count ?? 0,
+      backlogSince: outbox?.since() ?? null,
     }),
     closeOrphans(liveIds, now) {
       const live = [...liveIds]
@@ -84,17 +85,11 @@ export function openStore({ dataDir, clock, log }: StoreSettings): Store {
       return calls.closeOrphans(live, now)
     },
     async close() {
+      await journal.synced().catch(() => {})
+      await carrier?.close()
+      remote?.close()
       await journal.close()
       file.close()
     },
-  }
-}
-
-/** A history that sees what was appended before the question. What cannot be written now is not waited for. */
-function upToDate(history: CallHistory, calls: CallLog): CallHistory {
-  const settled = () => calls.synced().catch(() => {})
-  return {
-    find: (query) => settled().then(() => history.find(query)),
-    get: (id) => settled().then(() => history.get(id)),
   }
 }
