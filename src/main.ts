@@ -22,6 +22,7 @@ import { allRoutes } from './http/routes.ts'
 import { readiness } from './observe/health.ts'
 import { openLog, type ServerLog } from './observe/log.ts'
 import { openMetrics } from './observe/metrics.ts'
+import { RIDE_PATH } from './protocol/ride.ts'
 import { Rides } from './services/ride/rides.ts'
 import { openStore } from './store/store.ts'
 import { WsDoor } from './ws/door.ts'
@@ -112,7 +113,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
   })
 
   const tryPages = config.TRY_PAGES === 'true' || (config.TRY_PAGES === 'auto' && isTrial(config))
-  const socketUrl = (asked: Asked) => `${(config.SITEURL ?? asked.site).replace(/^http/, 'ws')}/ws`
+  const socketUrl = (asked: Asked) => `${(config.SITEURL ?? asked.site).replace(/^http/, 'ws')}${RIDE_PATH}`
   const seconds = Math.min(TRIAL_SECONDS, config.MAX_SESSION_DURATION / 1000, config.MAX_JOIN_WINDOW / 1000)
   const http = new HttpDoor({
     routes: allRoutes({

@@ -10,6 +10,9 @@ import { codes, endReasons, type Failure } from './codes.ts'
 import { ID_CHARS } from './limits.ts'
 import { messageReader } from './read.ts'
 
+/** Where phones connect. */
+export const RIDE_PATH = '/ws'
+
 function message<const T extends string, F extends TProperties>(type: T, fields: F, description: string) {
   return Type.Object({ type: Type.Literal(type), ...fields }, { description })
 }
@@ -60,7 +63,8 @@ export const up = {
       received: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
     },
     'First message of a connection that takes up a lost one. `received` counts the text frames got in this session ' +
-      'since and with `authenticated`, on all connections, `resumed` not counted. Answered by resumed and what was missed.',
+      'since and with `authenticated`, on all connections, `resumed` and `error` not counted. Answered by resumed and ' +
+      'what was missed.',
   ),
   ...relayed,
   heartbeat: message('heartbeat', {}, 'A sign of life. Answered by pong.'),

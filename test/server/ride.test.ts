@@ -308,6 +308,17 @@ describe('losing each other', () => {
     expect(await passenger.peer.nextText()).toBe(OFFER)
   })
 
+  test('[RIDE-16] an error is not counted', async () => {
+    const server = await startServer()
+    const { driver } = await activeRide(server)
+    driver.peer.send('{"type":"offer"}')
+    expect(await driver.peer.next()).toMatchObject({ type: 'error', code: 'invalid_field' })
+    driver.peer.drop()
+    const back = await server.connect()
+    back.send({ type: 'resume', resume_token: driver.resumeToken, received: 3 })
+    expect(await back.next()).toMatchObject({ type: 'resumed', replayed: 0 })
+  })
+
   test('[RIDE-16] resume takes over a connection that is still there', async () => {
     const server = await startServer()
     const { driver, passenger } = await activeRide(server)

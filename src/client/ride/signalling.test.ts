@@ -54,6 +54,7 @@ test('nothing goes out before the server let us in', () => {
 test('resume counts every text since authenticated, pongs and unreadable ones too, over all connections', () => {
   const { network, clock } = admitted()
   network.last.say({ type: 'session_joined', session_id: 's', ride_id: 'r' })
+  network.last.say({ type: 'error', code: 'invalid_field', message: 'is not counted' })
   network.last.say({ type: 'pong' })
   network.last.say({ type: 'some_new_message' })
   network.last.end(1006)

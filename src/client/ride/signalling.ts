@@ -150,7 +150,8 @@ export class RideSignalling {
     const message = read(text)
     if (state.at === 'opening') this.#answered(message, state.connection)
     else if (state.at === 'in') {
-      this.#count()
+      // An error answers something this connection said. It is owed to nobody after, so neither end counts it.
+      if (message?.type !== 'error') this.#count()
       if (message !== null) this.#message(message)
     }
   }

@@ -10,7 +10,7 @@ import type { CallLog, Clock, Log, Metrics, Peer, Receipts, Snapshots } from '..
 import { Failure, fail } from '../../protocol/codes.ts'
 import type { CreateSession, SessionView } from '../../protocol/http.ts'
 import { AUTHENTICATE_TIMEOUT, METADATA_BYTES } from '../../protocol/limits.ts'
-import { type RideUp, rideCodec } from '../../protocol/ride.ts'
+import { RIDE_PATH, type RideUp, rideCodec } from '../../protocol/ride.ts'
 import { Ride, type RideDetail, type RideWorld, ROLES } from './ride.ts'
 import { RideSession, type Seated } from './session.ts'
 import type { RideTokens } from './tokens.ts'
@@ -135,7 +135,7 @@ export class Rides {
   endpoint(): Endpoint<RideUp> {
     return {
       kind: 'ride',
-      path: '/ws',
+      path: RIDE_PATH,
       codec: rideCodec,
       maxBytes: this.#deps.terms.maxMessageBytes,
       firstWordWithin: AUTHENTICATE_TIMEOUT,
