@@ -7,6 +7,8 @@ import { dirname, join } from 'node:path'
 import { groups, type Option } from '../src/config/options.ts'
 import { defaultOf } from '../src/config/read.ts'
 import { type Code, codes, endReasons, NORMAL_CLOSE, type Retry } from '../src/protocol/codes.ts'
+import { asyncapi } from './docs/asyncapi.ts'
+import { openapi } from './docs/openapi.ts'
 
 export const ROOT = join(import.meta.dir, '..')
 
@@ -19,6 +21,8 @@ export interface Page {
 export const pages: readonly Page[] = [
   { path: 'docs/config.md', make: configPage },
   { path: 'docs/codes.md', make: codesPage },
+  { path: 'docs/openapi.json', make: openapi },
+  { path: 'docs/asyncapi.json', make: asyncapi },
 ]
 
 const MADE = (from: string) =>
