@@ -94,6 +94,44 @@ export interface Receipt {
   readonly expires: Millis
 }
 
+/** One state of a client's key in the directory. */
+export interface DirectoryKey {
+  readonly publicKey: string
+  /** Counts the changes, from 1. */
+  readonly version: number
+  readonly changedAt: Millis
+  /** Hash of this change, which covers the hash of the one before; empty for the first. */
+  readonly hash: string
+  readonly previous: string
+  /** Who set it, where no identity is bound: the line of connections that may change it. */
+  readonly owner: string
+}
+
+/** The identity that a client id is bound to. */
+export interface BoundIdentity {
+  /** SubjectPublicKeyInfo in DER, base64url. */
+  readonly publicKey: string
+  readonly boundAt: Millis
+}
+
+/**
+ * Who a client id is, and what its key is. Every change is whole or not at all, and on disk (or in the database) when
+ * it resolves. Methods reject with `storage_unavailable` when the database does not answer within its deadline.
+ */
+export interface Directory {
+  find(clientId: string): Promise<{ readonly identity: BoundIdentity | null; readonly key: DirectoryKey | null }>
+  /**
+   * Binds an id to `next` if it is bound to `before` (null: to nothing). False when it is not; then nothing changed.
+   */
+  bind(clientId: string, before: string | null, next: BoundIdentity): Promise<boolean>
+  /** Puts the next version of a key, if the version before it is the newest. False when it is not. */
+  put(clientId: string, key: DirectoryKey): Promise<boolean>
+  /** Changes with a version above `after`, oldest first. */
+  history(clientId: string, after: number, limit: number): Promise<DirectoryKey[]>
+  /** Takes the binding of an id away, and the ownership of its key; the key and its history stay. False when there is none. */
+  reset(clientId: string): Promise<boolean>
+}
+
 /** Reading the call log, for `GET /calls`. */
 export interface CallQuery {
   readonly ride: string | null

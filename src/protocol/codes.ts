@@ -79,6 +79,46 @@ export const codes = {
   invalid_api_key: { close: null, http: 401, retry: 'no', means: 'The API key is missing or wrong.' },
   origin_not_allowed: { close: null, http: 403, retry: 'no', means: 'Pages of this origin may not connect.' },
 
+  // Direct calls. On `/signal` they are written in upper case.
+  invalid_client_id: {
+    close: null,
+    http: 400,
+    retry: 'no',
+    means: 'A client id is 1 to 64 of a-z, A-Z, 0-9, _ and -.',
+  },
+  not_registered: {
+    close: null,
+    http: null,
+    retry: 'no',
+    means: 'The first message must be REGISTER or RESUME.',
+  },
+  already_registered: {
+    close: null,
+    http: null,
+    retry: 'no',
+    means: 'This connection is registered already.',
+  },
+  client_id_taken: { close: null, http: null, retry: 'later', means: 'Another live connection has this id.' },
+  identity_required: {
+    close: null,
+    http: null,
+    retry: 'no',
+    means: 'This id is registered with a proof only.',
+  },
+  identity_invalid: { close: null, http: null, retry: 'no', means: 'The proof of identity does not hold.' },
+  register_timeout: { close: 4401, http: null, retry: 'no', means: 'No REGISTER arrived in time.' },
+  target_offline: { close: null, http: null, retry: 'later', means: 'The target cannot be reached.' },
+  glare: {
+    close: null,
+    http: null,
+    retry: 'no',
+    means: 'The target is calling you at this moment: accept that call.',
+  },
+  call_not_found: { close: null, http: 404, retry: 'no', means: 'You are in no such call.' },
+  call_not_ringing: { close: null, http: 409, retry: 'no', means: 'The call does not ring any more.' },
+  key_not_found: { close: null, http: null, retry: 'no', means: 'The directory has no key of this id.' },
+  key_refused: { close: null, http: null, retry: 'no', means: 'Only the owner of an id may change its key.' },
+
   // How a connection ends without the call ending.
   slow_reader: {
     close: 4101,
@@ -181,6 +221,13 @@ export const endReasons = {
 
 export type EndReason = keyof typeof endReasons
 
+export interface FailureDetails {
+  readonly field?: string
+  /** Milliseconds. */
+  readonly retryAfter?: number
+  readonly callId?: string
+}
+
 /**
  * What a peer did wrong. Thrown where the fact is known, caught once at the door, answered there as the row says.
  * `field` names the field at fault; `retryAfter` is in milliseconds.
@@ -189,21 +236,19 @@ export class Failure extends Error {
   readonly code: CodeName
   readonly field: string | undefined
   readonly retryAfter: number | undefined
+  readonly callId: string | undefined
 
-  constructor(code: CodeName, message?: string, details: { field?: string; retryAfter?: number } = {}) {
+  constructor(code: CodeName, message?: string, details: FailureDetails = {}) {
     super(message ?? codes[code].means)
     this.name = 'Failure'
     this.code = code
     this.field = details.field
     this.retryAfter = details.retryAfter
+    this.callId = details.callId
   }
 }
 
 /** Makes the Failure of a row; the caller throws it, so that the compiler sees the flow end there. */
-export function fail(
-  code: CodeName,
-  message?: string,
-  details?: { field?: string; retryAfter?: number },
-): Failure {
+export function fail(code: CodeName, message?: string, details?: FailureDetails): Failure {
   return new Failure(code, message, details)
 }
