@@ -19,12 +19,13 @@ export type Live = Exclude<RideCallState, { at: 'ended' }>
 const ARMED_FOR = 3_000
 
 export interface CallScreenProps {
+  readonly takesFocus: boolean
   readonly call: RideCall
   readonly role: Person
   readonly invite: Invite | null
 }
 
-export function CallScreen({ call, role: hint, invite }: CallScreenProps) {
+export function CallScreen({ takesFocus, call, role: hint, invite }: CallScreenProps) {
   const { state, muted, remote, role, limit, says, say } = useCall(call)
   const [isArmed, setArmed] = useState(false)
   const self = role ?? hint
@@ -63,7 +64,7 @@ export function CallScreen({ call, role: hint, invite }: CallScreenProps) {
           tone: toneOf(state),
           timer: since === null ? null : clockTime(call.now - since),
           left: left === null ? null : text.left(clockTime(left * 1000)),
-          screen: 'call',
+          takesFocus,
         }}
         line={{
           self: { person: self, presence: presenceOfSelf(state), muted },

@@ -3,7 +3,7 @@
  * its address names. The address of a seat is kept as the page's own, so that a reload comes back to the call.
  */
 import { render } from 'preact'
-import { useCallback, useEffect, useState } from 'preact/hooks'
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import {
   MicrophoneError,
   openMicrophone,
@@ -39,6 +39,8 @@ type View =
 
 function Page() {
   const [view, setView] = useState<View>(viewOfAddress)
+  const first = useRef(view)
+  const takesFocus = view !== first.current
 
   const enter = useCallback((place: Place, invite: Invite | null, given: Given = {}) => {
     history.replaceState(null, '', linkTo(place, location.href))
@@ -109,7 +111,8 @@ function Page() {
     case 'start':
       return (
         <Screen
-          head={{ ...text.start, screen: 'start' }}
+          key="start"
+          head={{ ...text.start, takesFocus }}
           line={lineOf('driver', 'present', 'absent')}
           isStacked
           controls={
@@ -127,6 +130,7 @@ function Page() {
     case 'form':
       return (
         <SeatForm
+          takesFocus={takesFocus}
           noTrial={view.noTrial}
           onSeat={(place) => enter(place, null)}
           onBack={() => setView({ at: 'start' })}
@@ -136,7 +140,8 @@ function Page() {
       const { place } = view
       return (
         <Screen
-          head={{ title: text.invited.title, body: text.invited.body(place.role), screen: 'invited' }}
+          key="invited"
+          head={{ title: text.invited.title, body: text.invited.body(place.role), takesFocus }}
           line={lineOf(place.role, 'present', 'unknown')}
           controls={
             <Button kind="primary" onPress={() => enter(place, null)}>
@@ -149,13 +154,16 @@ function Page() {
     case 'preparing':
       return (
         <Screen
-          head={{ ...saying({ at: 'connecting', to: view.to }, null, null), screen: 'call' }}
+          key="preparing"
+          head={{ ...saying({ at: 'connecting', to: view.to }, null, null), takesFocus }}
           line={lineOf('driver', 'arriving', 'absent')}
           controls={null}
         />
       )
     case 'call':
-      return <CallScreen call={view.call} role={view.place.role} invite={view.invite} />
+      return (
+        <CallScreen takesFocus={takesFocus} call={view.call} role={view.place.role} invite={view.invite} />
+      )
     case 'over':
       return <Over view={view} onAgain={() => void callSomeone()} onRetry={(place) => enter(place, null)} />
   }
@@ -173,7 +181,7 @@ function Over({ view: { ended, self, place }, onAgain, onRetry }: OverProps) {
   const isRetry = next === 'retry'
   return (
     <Screen
-      head={{ title, body: body + lasted, tone: isRetry ? 'bad' : 'plain', screen: 'over' }}
+      head={{ title, body: body + lasted, tone: isRetry ? 'bad' : 'plain', takesFocus: true }}
       line={lineOf(self, isRetry ? 'away' : 'absent', 'absent')}
       controls={
         <Button kind="primary" onPress={() => (isRetry && place !== null ? onRetry(place) : onAgain())}>

@@ -161,8 +161,8 @@ export function ending(reason: RideEnd, by: 'self' | 'other' | null, self: Perso
       return over('Call ended', 'The server was restarted.')
     case 'session_not_found':
       return over('This link has expired', 'The call is over, or nobody joined in time. Ask for a new link.')
-    case 'resume_failed':
-      return over('Call ended', 'The call went on without you for too long.')
+    case 'over_meanwhile':
+      return over('Call ended', 'The call ended while you were disconnected.')
     case 'join_token_required':
     case 'join_token_invalid':
       return over(

@@ -108,11 +108,17 @@ test('when the session is gone as well, that is the end', () => {
   clock.wind(1_000)
   network.last.open().say({ type: 'unauthorized', reason: 'resume_failed' })
   network.last.open().say({ type: 'unauthorized', reason: 'session_not_found' })
-  expect(told.at(-1)).toEqual({ is: 'over', reason: 'session_not_found' })
+  expect(told.at(-1)).toEqual({ is: 'over', reason: 'over_meanwhile' })
   network.last.end(4401)
   clock.wind(60_000)
   expect(told.filter(({ is }) => is === 'over').length).toBe(1)
   expect(clock.pending).toBe(0)
+})
+
+test('a session that is not there is told from one that ended meanwhile', () => {
+  const { network, told } = signalling()
+  network.last.open().say({ type: 'unauthorized', reason: 'session_not_found' })
+  expect(told).toEqual([{ is: 'over', reason: 'session_not_found' }])
 })
 
 test.each([

@@ -39,6 +39,8 @@ export type SignallingEnd =
   | 'unreachable'
   /** Was in, and did not come back within the patience. */
   | 'connection_lost'
+  /** Was in, and the call was over when it came back. */
+  | 'over_meanwhile'
 
 /** A message for the owner. What is signalling's own business is not passed on. */
 export type RideMessage = Exclude<RideDown, { type: 'authenticated' | 'resumed' | 'pong' | 'unauthorized' }>
@@ -198,7 +200,7 @@ export class RideSignalling {
       connection.close(4000, 'again')
       return this.#open()
     }
-    this.#end(reason as CodeName)
+    this.#end(reason === 'session_not_found' && this.#wasIn ? 'over_meanwhile' : (reason as CodeName))
   }
 
   #message(message: RideDown): void {

@@ -23,19 +23,11 @@ export interface RoundButtonProps {
   /** The key that does the same. */
   readonly hotkey: string
   readonly kind: 'plain' | 'pressed' | 'danger'
-  /** For a button that switches something on and off. */
-  readonly pressed?: boolean
 }
 
-export function RoundButton({ name, icon, onPress, hotkey, kind, pressed }: RoundButtonProps) {
+export function RoundButton({ name, icon, onPress, hotkey, kind }: RoundButtonProps) {
   return (
-    <button
-      type="button"
-      class={`round ${kind}`}
-      onClick={onPress}
-      aria-pressed={pressed}
-      aria-keyshortcuts={hotkey}
-    >
+    <button type="button" class={`round ${kind}`} onClick={onPress} aria-keyshortcuts={hotkey}>
       <span class="disc">{icon}</span>
       <span class="name">
         {name}

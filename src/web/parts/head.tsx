@@ -12,17 +12,15 @@ export interface HeadProps {
   readonly timer?: string | null
   /** Shown beside the clock when the limit is near. */
   readonly left?: string | null
-  /** Name of the screen. When another one comes, whoever reads by ear or keyboard starts at its head. */
-  readonly screen: string
+  /** This screen took the place of another: whoever reads by ear or keyboard starts at its head. */
+  readonly takesFocus: boolean
 }
 
-export function Head({ title, body, tone = 'plain', timer = null, left = null, screen }: HeadProps) {
+export function Head({ title, body, tone = 'plain', timer = null, left = null, takesFocus }: HeadProps) {
   const heading = useRef<HTMLHeadingElement>(null)
-  const shown = useRef(screen)
   useEffect(() => {
-    if (shown.current !== screen) heading.current?.focus({ preventScroll: true })
-    shown.current = screen
-  }, [screen])
+    if (takesFocus) heading.current?.focus({ preventScroll: true })
+  }, [])
   return (
     <div class={`head ${tone}${timer === null ? '' : ' timed'}`}>
       <h1 ref={heading} tabIndex={-1}>

@@ -6,12 +6,13 @@ import { Frame } from './frame.tsx'
 import { Head } from './head.tsx'
 
 export interface SeatFormProps {
+  readonly takesFocus: boolean
   readonly noTrial: boolean
   readonly onSeat: (place: Place) => void
   readonly onBack: () => void
 }
 
-export function SeatForm({ noTrial, onSeat, onBack }: SeatFormProps) {
+export function SeatForm({ takesFocus, noTrial, onSeat, onBack }: SeatFormProps) {
   const form = useRef<HTMLFormElement>(null)
   const [token, setToken] = useState('')
   const [session, setSession] = useState('')
@@ -27,7 +28,11 @@ export function SeatForm({ noTrial, onSeat, onBack }: SeatFormProps) {
   }
   return (
     <Frame>
-      <Head title={text.form.title} body={noTrial ? text.form.noTrial : text.form.body} screen="form" />
+      <Head
+        title={text.form.title}
+        body={noTrial ? text.form.noTrial : text.form.body}
+        takesFocus={takesFocus}
+      />
       <form ref={form} class="card form" onSubmit={submit} autocomplete="off">
         <Field name={text.form.session} value={session} onChange={setSession} isNeeded />
         <Field name={text.form.user} value={user} onChange={setUser} isNeeded />

@@ -1,0 +1,111 @@
+/** A person in a browser: presses what a person presses, reads what a person reads, hears what comes in. */
+import type { Browser, Locator, Page } from 'playwright-core'
+import { shareOf } from './tone.ts'
+
+/** Long enough for ICE on a busy machine. */
+export const SOON = 15_000
+
+export interface Heard {
+  readonly samples: number[]
+  readonly sampleRate: number
+}
+
+export class Caller {
+  readonly page: Page
+  /** Addresses that the page asked for. */
+  readonly requests: string[] = []
+  /** What the page complained about in the console. */
+  readonly complaints: string[] = []
+
+  private constructor(page: Page) {
+    this.page = page
+    page.setDefaultTimeout(SOON)
+    page.on('request', (request) => this.requests.push(request.url()))
+    page.on('websocket', (socket) => this.requests.push(socket.url()))
+    page.on('pageerror', (error) => this.complaints.push(error.message))
+    page.on('console', (message) => {
+      if (message.type() === 'error') this.complaints.push(message.text())
+    })
+  }
+
+  /** A fresh profile: nothing of another caller is remembered. */
+  static async open(browser: Browser, viewport = { width: 360, height: 740 }): Promise<Caller> {
+    const context = await browser.newContext({ viewport })
+    return new Caller(await context.newPage())
+  }
+
+  async goto(url: string): Promise<void> {
+    await this.page.goto(url)
+  }
+
+  async press(name: string): Promise<void> {
+    await this.button(name).click()
+  }
+
+  button(name: string): Locator {
+    return this.page.getByRole('button', { name })
+  }
+
+  /** Waits until the screen's head says this. */
+  async sees(title: string): Promise<void> {
+    await this.page.getByRole('heading', { level: 1, name: title }).waitFor()
+  }
+
+  /** Waits until these words stand somewhere. */
+  async reads(words: string): Promise<void> {
+    await this.page.locator('main').getByText(words).first().waitFor()
+  }
+
+  /** What a screen reader was told last. */
+  announced(): Promise<string> {
+    return this.page.getByRole('status').innerText()
+  }
+
+  /** Opens a session of its own and waits with the link for the other. */
+  async starts(url: string): Promise<string> {
+    await this.goto(`${url}/call.html`)
+    await this.press('Start a call')
+    await this.sees('Waiting for the passenger')
+    return this.page.getByLabel('Link for the other person').inputValue()
+  }
+
+  async joins(link: string): Promise<void> {
+    await this.goto(link)
+    await this.sees('You’re invited to a call')
+    await this.press('Join the call')
+  }
+
+  /** The newest 0.7 s of what the page plays. */
+  hears(): Promise<Heard> {
+    return this.page.evaluate(async () => {
+      const stream = document.querySelector('audio')?.srcObject
+      if (!(stream instanceof MediaStream)) throw new Error('nothing is played')
+      const context = new AudioContext()
+      const analyser = new AnalyserNode(context, { fftSize: 32_768 })
+      context.createMediaStreamSource(stream).connect(analyser)
+      const samples = new Float32Array(analyser.fftSize)
+      // The buffer starts empty.
+      await new Promise((filled) => setTimeout(filled, (1000 * analyser.fftSize) / context.sampleRate + 100))
+      analyser.getFloatTimeDomainData(samples)
+      const heard = { samples: [...samples], sampleRate: context.sampleRate }
+      await context.close()
+      return heard
+    })
+  }
+
+  /** Listens until the tone is most of what comes in, or throws with what came instead. */
+  async hearsTone(frequency: number): Promise<Heard> {
+    const shares: string[] = []
+    for (let i = 0; i < 8; i++) {
+      const heard = await this.hears()
+      const share = shareOf(frequency, heard.samples, heard.sampleRate)
+      if (share > 0.5) return heard
+      shares.push(share.toFixed(3))
+    }
+    throw new Error(`${frequency} Hz is not heard; its share was ${shares.join(', ')}`)
+  }
+
+  async close(): Promise<void> {
+    await this.page.context().close()
+  }
+}

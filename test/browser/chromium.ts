@@ -1,0 +1,39 @@
+/** Real browsers with fake microphones. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Browser, chromium } from 'playwright-core'
+import { toneWav } from './tone.ts'
+
+const FLAGS = [
+  '--headless=new',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--autoplay-policy=no-user-gesture-required',
+  // Without a network there is nobody to resolve the names that would hide local addresses.
+  '--disable-features=WebRtcHideLocalIpsWithMdns',
+]
+
+/** A browser that gives pages a microphone in which this tone is heard. `folder` takes its WAV file. */
+export function withTone(program: string, frequency: number, folder: string): Promise<Browser> {
+  const file = join(folder, `${frequency}.wav`)
+  writeFileSync(file, toneWav(frequency))
+  return launch(program, [
+    '--use-fake-ui-for-media-stream',
+    '--use-fake-device-for-media-stream',
+    `--use-file-for-fake-audio-capture=${file}`,
+  ])
+}
+
+/** A browser whose person says no to everything. */
+export function refusing(program: string): Promise<Browser> {
+  return launch(program, ['--use-fake-device-for-media-stream', '--deny-permission-prompts'])
+}
+
+function launch(program: string, more: string[]): Promise<Browser> {
+  return chromium.launch({ executablePath: program, args: [...FLAGS, ...more] })
+}
