@@ -8,7 +8,7 @@ import type { CallId, Millis } from '../core/ids.ts'
 import type { Kind } from '../core/kinds.ts'
 import type { CallLog, CallRecord, Log } from '../core/ports.ts'
 import type { LocalFile } from './file.ts'
-import type { Journal, Part } from './journal.ts'
+import { type Journal, type Part, writeEach } from './journal.ts'
 import { toSql } from './times.ts'
 
 type Of<Is extends CallRecord['is']> = CallRecord & { is: Is }
@@ -113,9 +113,9 @@ export class Calls implements CallLog, Part {
   }
 
   write(): void {
-    for (const [id, news] of this.#news) {
+    writeEach(this.#news, this.#deps.log, ([id, news]) => {
       if (this.#write(id, news)) this.#deps.changed(id)
-    }
+    })
   }
 
   settled(committed: boolean): void {

@@ -4,10 +4,10 @@
  * and closes it. When anything is written, and when it is safe, is the journal's business.
  */
 import { Database, type SQLQueryBindings, type Statement } from 'bun:sqlite'
-import { chmodSync, closeSync, existsSync, fdatasync, mkdirSync, openSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, fdatasync, mkdirSync, openSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Log } from '../core/ports.ts'
-import { mend } from './mend.ts'
+import type { Clock, Log } from '../core/ports.ts'
+import { check, inspectLog, isDamage, putAside, salvage } from './mend.ts'
 import { migrate } from './schema.ts'
 
 /** Data folder of a store that keeps everything in memory. */
@@ -31,18 +31,16 @@ export class LocalFile {
     this.#lock = lock
   }
 
-  /** Opens the file in this folder, making both if missing. Throws `Unusable` and `NewerFile`. */
-  static open(dataDir: string, log: Log): LocalFile {
+  /** Opens the file in this folder, making both if missing, and mends it. Throws `Unusable` and `NewerFile`. */
+  static open(dataDir: string, clock: Clock, log: Log): LocalFile {
     if (dataDir === IN_MEMORY)
       return new LocalFile(prepare(new Database(':memory:'), 'the database'), null, null)
     makeFolder(dataDir)
     const lock = lockFolder(dataDir)
     try {
       const path = join(dataDir, 'ringdown.db')
-      const walLeft = existsSync(`${path}-wal`)
       makePrivate(path)
-      if (walLeft) mend(path, log)
-      return new LocalFile(prepare(new Database(path), path), path, lock)
+      return new LocalFile(openMended(path, clock, log), path, lock)
     } catch (error) {
       lock.close()
       throw error
@@ -74,6 +72,11 @@ export class LocalFile {
     return new Promise((resolve, reject) => fdatasync(fd, (error) => (error ? reject(error) : resolve())))
   }
 
+  /** Has the whole file checked at the next start, whatever its size. */
+  distrust(): void {
+    if (this.path !== null) closeSync(openSync(distrustMark(this.path), 'a', 0o600))
+  }
+
   /** Leaves one whole file behind. Blocks until it is on the disk. Twice is fine. */
   close(): void {
     if (this.#closed) return
@@ -86,6 +89,39 @@ export class LocalFile {
     for (const fd of this.#fds.values()) closeSync(fd)
     this.#lock?.close()
   }
+}
+
+/** A log that was left behind, or a mark, says that the last server did not end well. */
+function openMended(path: string, clock: Clock, log: Log): Database {
+  const mark = distrustMark(path)
+  const unclean = sizeOf(`${path}-wal`) > 0 || existsSync(mark)
+  if (unclean) inspectLog(path, clock.now(), log)
+  let db: Database | null = null
+  try {
+    db = prepare(new Database(path), path)
+    check(db, path, unclean)
+  } catch (error) {
+    db?.close()
+    if (!isDamage(error)) throw error
+    const kept = putAside(path, clock.now())
+    makePrivate(path)
+    db = prepare(new Database(path), path)
+    const rows = salvage(kept, db)
+    log.error(
+      { file: path, error: messageOf(error), kept, rows },
+      'the local file is damaged: what could be read was kept',
+    )
+  }
+  rmSync(mark, { force: true })
+  return db
+}
+
+function distrustMark(path: string): string {
+  return `${path}.check`
+}
+
+function sizeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.size ?? 0
 }
 
 function makeFolder(dataDir: string): void {

@@ -22,6 +22,7 @@ import type { Statement } from 'bun:sqlite'
 import type { Alarm, Clock, Log } from '../core/ports.ts'
 import { fail } from '../protocol/codes.ts'
 import { type LocalFile, messageOf } from './file.ts'
+import { isDamage } from './mend.ts'
 
 /** What nobody waits for is written within so many milliseconds. */
 const COLLECT = 5
@@ -253,7 +254,10 @@ export class Journal {
       () => this.#rest(),
       (error) => {
         this.#checkpointAt = this.#length.log + CHECKPOINT
-        this.#deps.log.warn({ error: messageOf(error) }, 'the log of the local file could not be moved into it')
+        this.#deps.log.warn(
+          { error: messageOf(error) },
+          'the log of the local file could not be moved into it',
+        )
         this.#rest()
       },
     )
@@ -274,6 +278,7 @@ export class Journal {
     const refused = [...round.waiters, ...this.#waiters]
     this.#waiters = []
     this.#state = { is: 'failing', retry: clock.alarm(clock.now() + RETRY, () => this.#start()) }
+    if (isDamage(error)) this.#deps.file.distrust()
     if (!failedBefore) {
       log.error({ error: messageOf(error) }, 'the local file cannot be written; trying again each second')
     }
@@ -352,6 +357,27 @@ export class Journal {
     await this.#sync()
     this.#length = this.#logLength.get() ?? this.#length
   }
+}
+
+/**
+ * Writes one thing after another. What cannot be written for its own sake is said and passed over, so that it does not
+ * hold up the rest; when the storage is at fault, this throws.
+ */
+export function writeEach<T>(things: Iterable<T>, log: Log, write: (thing: T) => void): void {
+  for (const thing of things) {
+    try {
+      write(thing)
+    } catch (error) {
+      if (isOfTheStorage(error)) throw error
+      log.error({ error: messageOf(error) }, 'something cannot be written to the local file')
+    }
+  }
+}
+
+function isOfTheStorage(error: unknown): boolean {
+  if (!(error instanceof Error) || !('code' in error)) return false
+  const code = String(error.code)
+  return code.startsWith('SQLITE_') && !/^SQLITE_(CONSTRAINT|MISMATCH|RANGE|TOOBIG)/.test(code)
 }
 
 function isBusy(error: unknown): boolean {

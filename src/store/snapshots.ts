@@ -5,7 +5,7 @@ import type { CallId } from '../core/ids.ts'
 import type { Kind } from '../core/kinds.ts'
 import type { Log, Snapshot, Snapshots } from '../core/ports.ts'
 import type { LocalFile } from './file.ts'
-import type { Journal, Part } from './journal.ts'
+import { type Journal, type Part, writeEach } from './journal.ts'
 
 export interface SnapshotsDeps {
   readonly file: LocalFile
@@ -75,10 +75,10 @@ export class LocalSnapshots implements Snapshots, Part {
   }
 
   write(): void {
-    for (const [id, held] of this.#held) {
+    writeEach(this.#held, this.#deps.log, ([id, held]) => {
       if (held === null) this.#drop.run(id)
       else this.#save.run(id, held.call.terms.kind, JSON.stringify(held))
-    }
+    })
   }
 
   settled(committed: boolean): void {

@@ -16,6 +16,7 @@ import type { MysqlSettings } from './mysql.ts'
 import { Outbox } from './outbox.ts'
 import { LocalReceipts } from './receipts.ts'
 import { RemoteHistory } from './remote.ts'
+import { Retention } from './retention.ts'
 import { LocalSnapshots } from './snapshots.ts'
 
 export { IN_MEMORY, Unusable } from './file.ts'
@@ -52,18 +53,21 @@ export interface Store {
    * these ended with the last process, and is closed with `server_restart`. Forgets their snapshots. Returns how many.
    */
   closeOrphans(liveIds: Iterable<CallId>, now: Millis): number
+  /** Deletes calls that ended so many days ago, a few at a time; 0: none. Resolves with how many. Never rejects. */
+  retain(days: number): Promise<number>
   /** Writes and syncs what is left, and closes. Twice is fine. */
   close(): Promise<void>
 }
 
 /** Throws `Unusable` and `NewerFile`, whose message is a line for the operator. MySQL may be away. */
 export function openStore({ dataDir, mysql, clock, log }: StoreSettings): Store {
-  const file = LocalFile.open(dataDir, log)
+  const file = LocalFile.open(dataDir, clock, log)
   const journal = new Journal({ file, clock, log })
   const outbox = mysql === null ? null : new Outbox({ file, journal, clock })
   const calls = new Calls({ file, journal, log, changed: (id) => outbox?.changed(id) })
   const snapshots = new LocalSnapshots({ file, journal, log })
   const receipts = new LocalReceipts({ file, journal })
+  const retention = new Retention({ file, journal, mysql, clock, log })
   const local = new LocalHistory(file)
   const remote = mysql === null ? null : new RemoteHistory({ settings: mysql, local, clock })
   const carrier =
@@ -84,6 +88,7 @@ export function openStore({ dataDir, mysql, clock, log }: StoreSettings): Store 
       snapshots.keepOnly(live)
       return calls.closeOrphans(live, now)
     },
+    retain: (days) => retention.retain(days),
     async close() {
       await journal.synced().catch(() => {})
       await carrier?.close()
