@@ -77,8 +77,8 @@ export type CallEvent =
   | { is: 'leave'; side: Side }
   | { is: 'decline'; side: Side }
   | { is: 'hangUp'; side: Side }
-  /** Somebody outside the call ends it. */
-  | { is: 'end'; reason: EndReason; by: 'backend' | 'operator' }
+  /** It ends for a reason that the machine does not know of. */
+  | { is: 'end'; reason: EndReason; by: EndedBy }
   /** The limit becomes this long, counted from when the call became active. */
   | { is: 'limit'; limit: Millis }
   | { is: 'tick' }

@@ -2,8 +2,8 @@
  * How many attempts an address has left. Attempts come back with time, or at once by `giveBack` when one turned out to
  * be somebody we know. Addresses that have all theirs are not kept, and the number kept is bounded.
  */
-import type { Millis } from '../core/ids.ts'
-import type { Clock } from '../core/ports.ts'
+import type { Millis } from './ids.ts'
+import type { Clock } from './ports.ts'
 
 interface Account {
   left: number

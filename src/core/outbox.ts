@@ -25,6 +25,12 @@ export class Outbox {
   #marked = 0
   /** A notice found no room. */
   #overflowed = false
+  readonly #mostChars: number
+
+  /** Keeps at most so many characters, sent and waiting. */
+  constructor(mostChars = BUFFER_CHARS) {
+    this.#mostChars = mostChars
+  }
 
   /** A frame goes out now. */
   sent(text: string): void {
@@ -34,7 +40,7 @@ export class Outbox {
 
   /** A frame must wait. False when there is no room for it. */
   hold(text: string): boolean {
-    if (this.#waiting === BUFFER_FRAMES || this.#waitingChars + text.length > BUFFER_CHARS) return false
+    if (this.#waiting === BUFFER_FRAMES || this.#waitingChars + text.length > this.#mostChars) return false
     this.#waiting++
     this.#waitingChars += text.length
     this.#keep(text)
@@ -95,7 +101,7 @@ export class Outbox {
   #keep(text: string): void {
     this.#kept.push(text)
     this.#keptChars += text.length
-    while (this.#kept.length > BUFFER_FRAMES || this.#keptChars > BUFFER_CHARS) {
+    while (this.#kept.length > BUFFER_FRAMES || this.#keptChars > this.#mostChars) {
       // A single frame larger than the bound is kept: it has just gone out or was let in by `hold`.
       if (this.#kept.length === 1) return
       this.#dropOldest()

@@ -2,10 +2,10 @@
  * Who is let in: addresses, origins, keys and rates, checked before a route or an upgrade sees the request. A refusal
  * is counted by its cause and says nothing that would help the next try.
  */
+import { Limiter } from '../core/limiter.ts'
 import type { Clock, Metrics } from '../core/ports.ts'
 import { fail } from '../protocol/codes.ts'
 import { ClientAddresses, limitKey } from './address.ts'
-import { Limiter } from './limiter.ts'
 import type { Access } from './route.ts'
 
 export interface GateDeps {
