@@ -13,7 +13,7 @@ import { rideTokens } from './auth/tokens.ts'
 import { SystemClock } from './clock.ts'
 import type { Config } from './config/options.ts'
 import { callId } from './core/ids.ts'
-import type { Clock, Log } from './core/ports.ts'
+import type { Alarm, Clock, Log } from './core/ports.ts'
 import { HttpDoor } from './http/door.ts'
 import { Gate } from './http/gate.ts'
 import { Pages } from './http/pages.ts'
@@ -47,6 +47,9 @@ export interface Running {
   /** Stops all of it. Calls stay as snapshots, for the next start. Twice is fine. */
   close(): Promise<void>
 }
+
+/** How often calls that have been kept long enough are looked for. */
+const RETAIN_EVERY = 6 * 3600_000
 
 /** A trial call may last so long, if sessions may. */
 const TRIAL_SECONDS = 900
@@ -149,6 +152,13 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
   const url = `http://${host.includes(':') ? `[${host}]` : host}:${listening.port}`
   log.info({ url }, 'listening')
 
+  let retention: Alarm | null = null
+  const retain = () => {
+    void store.retain(config.RETENTION_DAYS)
+    retention = clock.alarm(clock.now() + RETAIN_EVERY, retain)
+  }
+  retain()
+
   const drain = () => {
     draining = true
     rides.drain()
@@ -158,6 +168,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     drain()
     listening.stopListening()
     rides.close()
+    retention?.cancel()
     await sockets.close()
     await listening.close()
     ownClock?.close()

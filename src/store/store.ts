@@ -76,7 +76,7 @@ export function openStore({ dataDir, mysql, clock, log }: StoreSettings): Store 
     callLog: calls,
     snapshots,
     receipts,
-    history: remote ?? local,
+    history: upToDate(remote ?? local, calls),
     status: () => ({
       writable: !journal.failing,
       reachable: carrier?.reachable ?? !journal.failing,
@@ -96,5 +96,14 @@ export function openStore({ dataDir, mysql, clock, log }: StoreSettings): Store 
       await journal.close()
       file.close()
     },
+  }
+}
+
+/** A history that sees what was appended before the question. What cannot be written now is not waited for. */
+function upToDate(history: CallHistory, calls: CallLog): CallHistory {
+  const settled = () => calls.synced().catch(() => {})
+  return {
+    find: (query) => settled().then(() => history.find(query)),
+    get: (id) => settled().then(() => history.get(id)),
   }
 }
