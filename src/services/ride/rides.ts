@@ -5,7 +5,7 @@
  */
 import { type CallEvent, open } from '../../core/call.ts'
 import type { Endpoint, Session } from '../../core/door.ts'
-import { type CallId, callId, type Millis, type Side } from '../../core/ids.ts'
+import type { CallId, Millis, Side } from '../../core/ids.ts'
 import type { CallLog, Clock, Log, Metrics, Peer, Receipts, Snapshots } from '../../core/ports.ts'
 import { Failure, fail } from '../../protocol/codes.ts'
 import type { CreateSession, SessionView } from '../../protocol/http.ts'
@@ -56,6 +56,7 @@ export class Rides {
   readonly #world: RideWorld
   readonly #live = new Map<string, Ride>()
   #draining = false
+  #closed = false
 
   constructor(deps: RideDeps) {
     this.#deps = deps
@@ -66,7 +67,11 @@ export class Rides {
   recover(): void {
     for (const { call, detail } of this.#deps.snapshots.load('ride')) {
       if (call.at === 'ended') continue
-      const ride = new Ride(call, detail as RideDetail, this.#world)
+      if (!isDetail(detail)) {
+        this.#deps.log.error({ session: call.id }, 'the snapshot of this call cannot be taken up')
+        continue
+      }
+      const ride = new Ride(call, detail, this.#world)
       this.#live.set(ride.id, ride)
       ride.recover()
     }
@@ -156,6 +161,7 @@ export class Rides {
   /** Lets go of every connection; the rides stay as snapshots, for the next process. Twice is fine. */
   close(): void {
     this.#draining = true
+    this.#closed = true
     for (const ride of this.#live.values()) ride.suspend()
     this.#live.clear()
   }
@@ -218,9 +224,18 @@ export class Rides {
     this.#deps.callLog.retract(ride.id)
   }
 
+  /** The ride of this id, if it lives. Throws `draining` when that can no longer be said. */
+  #find(id: string): Ride | undefined {
+    // To a phone that comes between the suspension of the rides and its own close, no ride is over.
+    if (this.#closed) throw fail('draining')
+    // Alarms ring up to 50 ms late; who comes meanwhile comes too late.
+    this.#live.get(id)?.apply({ is: 'tick' })
+    return this.#live.get(id)
+  }
+
   #authenticate(message: RideUp & { type: 'authenticate' }, peer: Peer, seated: (who: Seated) => void): void {
     const { requireJoinToken } = this.#deps.terms
-    const ride = this.#live.get(message.session_id)
+    const ride = this.#find(message.session_id)
     const side = ride?.sideOf(message.user_id) ?? null
     if (ride === undefined || side === null) throw fail('session_not_found')
     const token = message.join_token
@@ -252,7 +267,7 @@ export class Rides {
   #resume(message: RideUp & { type: 'resume' }, peer: Peer): Seated {
     const { tokens } = this.#deps
     const claim = tokens.readResume(message.resume_token)
-    const ride = claim === null ? undefined : this.#live.get(callId(claim.id))
+    const ride = claim === null ? undefined : this.#find(claim.id)
     if (claim === null || ride === undefined) throw fail('resume_failed')
     const { side } = claim
     if (ride.detail.generations[side] !== claim.generation) throw fail('resume_failed')
@@ -286,6 +301,17 @@ function checkRequest(request: CreateSession, terms: RideTerms): void {
       field: 'metadata',
     })
   }
+}
+
+/** Snapshots are our own, but a file can be damaged, or come from another version. */
+function isDetail(value: unknown): value is RideDetail {
+  if (typeof value !== 'object' || value === null) return false
+  const { rideId, users, generations } = value as Partial<RideDetail>
+  return typeof rideId === 'string' && isPair(users, 'string') && isPair(generations, 'number')
+}
+
+function isPair(value: unknown, of: 'string' | 'number'): boolean {
+  return Array.isArray(value) && value.length === 2 && value.every((each) => typeof each === of)
 }
 
 function checkSpan(field: string, seconds: number, most: Millis): void {
