@@ -2,7 +2,7 @@
 
 /** Speech lies between these, in dB below full scale. */
 const SILENT_DB = -60
-const LOUD_DB = -14
+const LOUD_DB = -10
 /** About 20 ms at 48 kHz: shorter than a syllable, longer than one period of a low voice. */
 const WINDOW = 1024
 

@@ -70,12 +70,13 @@ export class Trace {
 
   #paintStill(context: CanvasRenderingContext2D, level: number): void {
     const lit = Math.round(level * this.#bars)
-    for (let i = 0; i < this.#bars; i++) this.#bar(context, i * STEP, i < lit ? 0.6 : 0, 1)
+    for (let i = 0; i < this.#bars; i++) this.#bar(context, i * STEP, i < lit ? 0.75 : 0, 1)
   }
 
   #bar(context: CanvasRenderingContext2D, at: number, level: number, fade: number): void {
     if (at < 0 || at > this.#width - BAR) return
-    const height = BAR + level * (this.#height - BAR)
+    // Squared, or everything that is not silence would look alike.
+    const height = BAR + level * level * (this.#height - BAR)
     context.globalAlpha = fade * (level === 0 ? 0.4 : 0.45 + 0.55 * Math.min(1, level * 2))
     context.beginPath()
     const x = this.#fromRight ? this.#width - at - BAR : at
