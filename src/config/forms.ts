@@ -121,6 +121,23 @@ export const webAddress: Form<string> = form('an address such as https://calls.e
   return plain && web && !/[?#@\s]/.test(it) ? url.href.replace(/\/+$/, '') : undefined
 })
 
+/** What the server itself asks or posts to. A query is fine; a password in it is not. */
+export const link: Form<string> = form('an address such as https://app.example.com/hooks/calls', (it) => {
+  const url = URL.canParse(it) ? new URL(it) : undefined
+  const web = url?.protocol === 'https:' || url?.protocol === 'http:'
+  const open = url !== undefined && url.username + url.password + url.hash === ''
+  return web && open && !/[#@\s]/.test(it) ? url.href : undefined
+})
+
+/** Of a STUN or TURN server: RFC 7064 section 3.1, RFC 7065 section 3.1. */
+export const iceUrl: Form<string> = form('the address of a TURN or STUN server', (it) => {
+  const [, scheme, six, four, port, transport] =
+    /^(stun|turn)s?:(?:\[([^\]]*)\]|([^:[\]?]+))(?::(\d{1,5}))?(\?transport=(?:udp|tcp))?$/.exec(it) ?? []
+  const known = six === undefined ? isHostName(four ?? '') : isIP(six) === 6
+  const fits = Number(port ?? 1) >= 1 && Number(port ?? 1) <= 65_535
+  return known && fits && (scheme === 'turn' || transport === undefined) ? it : undefined
+})
+
 /** What a browser sends as `Origin`; apps in a web view send schemes of their own. RFC 6454 section 6.2. */
 export const origin: Form<string> = form('an origin', (it) => {
   if (!/^[a-z][a-z0-9+.-]*:\/\/[^\s/?#@\\*]+$/.test(it) || !URL.canParse(it)) return undefined

@@ -10,6 +10,10 @@ const PREFIXES = [
   'JOIN_',
   'TRUSTED_PROX',
   'ALLOWED_ORIGIN',
+  'DIRECT_',
+  'TURN_',
+  'METERED_',
+  'JWKS_',
 ]
 /** A name that continues one of ours for so long, as SERVER_ADDRESS does. */
 const COMMON_START = 7

@@ -10,8 +10,10 @@ import {
   duration,
   type Form,
   host,
+  iceUrl,
   integer,
   keys,
+  link,
   list,
   network,
   origin,
@@ -130,6 +132,79 @@ const calls = {
   ),
 }
 
+const direct = {
+  DIRECT_IDENTITY: option(
+    choice('open', 'tofu', 'jwt'),
+    'tofu',
+    'How a client proves its id; open: not at all, tofu: the first key it signs with binds the id, jwt: a token of the app.',
+  ),
+  JWT_SECRET: optional(
+    keys(32),
+    'tokens are checked with JWKS_URL',
+    'Secrets with which the app signs its tokens (HS256), for DIRECT_IDENTITY=jwt.',
+  ),
+  JWKS_URL: optional(
+    link,
+    'tokens are checked with JWT_SECRET',
+    "Where the public keys of the app's tokens are (RS, PS, ES or Ed25519), for DIRECT_IDENTITY=jwt.",
+  ),
+  JWT_AUDIENCE: optional(text('any text'), 'not checked', 'What aud of a token must be, or hold.'),
+  JWT_ISSUER: optional(text('any text'), 'not checked', 'What iss of a token must be.'),
+  RING_TIMEOUT: option(
+    duration('5s', '180s'),
+    '60s',
+    'How long a call rings, unless the caller asks for another time.',
+  ),
+  WAKE_WEBHOOK_URL: optional(
+    link,
+    'such a call is refused',
+    'Where the server posts when somebody without a connection is called, so that the app can wake the phone.',
+  ),
+  WEBHOOK_SECRET: optional(
+    keys(32),
+    'none; a webhook needs it',
+    'Secrets with which webhooks are signed; the receiver checks with the same.',
+  ),
+}
+
+const turn = {
+  TURN_PROVIDER: option(
+    choice('none', 'coturn', 'metered', 'static'),
+    'none',
+    'Who relays between phones that cannot reach each other; coturn: any server with a shared secret (use-auth-secret).',
+  ),
+  TURN_URLS: optional(
+    list(
+      iceUrl,
+      'addresses separated by commas, such as turn:turn.example.com:3478,turns:turn.example.com:5349?transport=tcp, or none',
+    ),
+    'turn:a.relay.metered.ca:443?transport=tcp for metered',
+    'TURN and STUN servers that phones are given.',
+  ),
+  TURN_SECRET: optional(
+    keys(16),
+    'none; coturn needs it',
+    "The TURN server's static-auth-secret; of several the first signs, so that a new one can be put there first.",
+  ),
+  TURN_TTL: option(
+    duration('1m', '24h'),
+    '1h',
+    'Lifetime of TURN credentials for a call without a limit; for others it is that of the call and 2m.',
+  ),
+  TURN_USERNAME: optional(text('any text'), 'STUN only', 'User of a static TURN server.'),
+  TURN_CREDENTIAL: optional(secretText('any text'), 'none', 'Password of that user.'),
+  METERED_URL: optional(
+    webAddress,
+    'none; metered needs it',
+    'Address of the account at Metered, such as https://yourapp.metered.live.',
+  ),
+  METERED_SECRET_KEY: optional(
+    secretText('any text'),
+    'none; metered needs it',
+    'Secret key of that account, with which credentials are made.',
+  ),
+}
+
 const access = {
   API_KEY: optional(
     keys(32),
@@ -187,12 +262,14 @@ const observing = {
 export const groups = [
   { title: 'Connections', options: doors },
   { title: 'Calls', options: calls },
+  { title: 'Direct calls', options: direct },
+  { title: 'TURN', options: turn },
   { title: 'Keys', options: access },
   { title: 'Call log', options: storage },
   { title: 'Operation', options: observing },
 ] as const
 
-export const options = { ...doors, ...calls, ...access, ...storage, ...observing }
+export const options = { ...doors, ...calls, ...direct, ...turn, ...access, ...storage, ...observing }
 
 export type OptionName = keyof typeof options
 

@@ -35,6 +35,11 @@ test('without any setting, every option has its documented default', () => {
     DB_PASSWORD: null,
     JOIN_WINDOW: 60_000,
     ALLOWED_ORIGINS: [],
+    DIRECT_IDENTITY: 'tofu',
+    RING_TIMEOUT: 60_000,
+    TURN_PROVIDER: 'none',
+    TURN_URLS: null,
+    TURN_TTL: 3_600_000,
     TRUSTED_PROXIES: ['127.0.0.0/8', '::1'],
   })
   for (const value of Object.values(config)) expect(value).not.toBeUndefined()
@@ -120,6 +125,35 @@ describe('a value that cannot be read is refused in one line', () => {
     DB_PORT: ['0', '65536', 'mysql'],
     DB_HOST: ['mysql://root:hunter2@db', 'a b', '127.0.0.1:3306'],
     DATA_DIR: ['a\nb'],
+    DIRECT_IDENTITY: ['closed', 'tofu,jwt'],
+    JWT_SECRET: ['x'.repeat(31), `${KEY},short`],
+    JWKS_URL: [
+      'keys.example.com',
+      'https://user:hunter2@a.example/',
+      'file:///etc/passwd',
+      'https://a.example/#x',
+    ],
+    WEBHOOK_SECRET: ['x'.repeat(31)],
+    RING_TIMEOUT: ['4s', '181s', '60'],
+    TURN_PROVIDER: ['twilio', 'coturn,static'],
+    TURN_SECRET: ['x'.repeat(15)],
+    TURN_URLS: [
+      'turn.example.com',
+      'turn://turn.example.com',
+      'turn:',
+      'turn:a b',
+      'turn:turn.example.com:0',
+      'turn:turn.example.com:65536',
+      'turn:turn.example.com?transport=sctp',
+      'turn:[127.0.0.1]:3478',
+      'turn:[::1',
+      'turn:300.0.0.1',
+      'stun:stun.example.com?transport=udp',
+      'https://turn.example.com',
+      'turn:user@turn.example.com',
+      'turn:ok.example.com,http:x',
+      ',',
+    ],
   }
   for (const [name, texts] of Object.entries(wrong)) {
     test(name, () => {
@@ -155,6 +189,14 @@ test('what can be read is not refused', () => {
       ['https://a.example', 'http://localhost:5173', 'capacitor://localhost'],
     ],
     ['API_KEY', `${KEY}1, ${KEY}2`, [`${KEY}1`, `${KEY}2`]],
+    ['JWKS_URL', 'https://a.example/keys?v=2', 'https://a.example/keys?v=2'],
+    [
+      'TURN_URLS',
+      'turn:a.relay.metered.ca:443?transport=tcp, turns:[2001:db8::1]:5349 ,stun:10.0.0.1',
+      ['turn:a.relay.metered.ca:443?transport=tcp', 'turns:[2001:db8::1]:5349', 'stun:10.0.0.1'],
+    ],
+    ['TURN_SECRET', `${KEY}1,${KEY}2`, [`${KEY}1`, `${KEY}2`]],
+    ['RING_TIMEOUT', '3m', 180_000],
     ['DB_PASSWORD', ' with space, and comma ', ' with space, and comma '],
     ['RATE_LIMIT_PER_MIN', '0', 0],
   ]
@@ -175,6 +217,11 @@ test('no message, warning or origin shows a secret', () => {
     refusal({}, [`X-${secret}`]),
     refusal({ DB_HOST: `mysql://root:${secret}@db` }),
     refusal({ SITEURL: `https://root:${secret}@calls.example.com` }),
+    refusal({ TURN_SECRET: 'hunter2' }),
+    refusal({ JWT_SECRET: secret }),
+    refusal({ JWKS_URL: `https://root:${secret}@keys.example.com` }),
+    refusal({ TURN_PROVIDER: 'static', TURN_URLS: 'turn:a.example', TURN_CREDENTIAL: secret }),
+    ...readConfig({ TURN_CREDENTIAL: secret, METERED_SECRET_KEY: secret, TURN_SECRET: secret }, []).warnings,
     refusal({ API_KEY: `${secret}-0123456789`, ADMIN_KEY: `${secret}-0123456789` }),
     ...readConfig({ DB_PASSWORD: secret, DB_PASWORD: secret, API_KEYS: secret }, []).warnings,
     ...readConfig({}, ['--db-password', secret]).warnings,
@@ -197,6 +244,54 @@ test('values that contradict each other are refused', () => {
   )
 })
 
+test('a way to prove an id, a webhook or a TURN provider without what it needs is refused in one line', () => {
+  const wrong: [Record<string, string>, string][] = [
+    [{ DIRECT_IDENTITY: 'jwt' }, 'DIRECT_IDENTITY is jwt. It needs JWT_SECRET or JWKS_URL; neither is set.'],
+    [
+      { DIRECT_IDENTITY: 'jwt', JWT_SECRET: KEY, JWKS_URL: 'https://a.example/' },
+      'DIRECT_IDENTITY is jwt. It needs JWT_SECRET or JWKS_URL; both are set.',
+    ],
+    [
+      { WAKE_WEBHOOK_URL: 'https://a.example/' },
+      'WAKE_WEBHOOK_URL is set. It needs WEBHOOK_SECRET, which is not.',
+    ],
+    [{ TURN_PROVIDER: 'coturn' }, 'TURN_PROVIDER is coturn. It needs TURN_URLS and TURN_SECRET.'],
+    [
+      { TURN_PROVIDER: 'coturn', TURN_URLS: 'turn:a.example' },
+      'TURN_PROVIDER is coturn. It needs TURN_SECRET.',
+    ],
+    [
+      { TURN_PROVIDER: 'coturn', TURN_URLS: 'stun:a.example', TURN_SECRET: KEY },
+      'TURN_PROVIDER is coturn. It needs a turn: or turns: address in TURN_URLS.',
+    ],
+    [
+      { TURN_PROVIDER: 'metered', METERED_URL: 'https://a.metered.live' },
+      'TURN_PROVIDER is metered. It needs METERED_SECRET_KEY.',
+    ],
+    [{ TURN_PROVIDER: 'static' }, 'TURN_PROVIDER is static. It needs TURN_URLS.'],
+    [
+      { TURN_PROVIDER: 'static', TURN_URLS: 'stun:a.example,turn:a.example' },
+      'TURN_PROVIDER is static. It needs TURN_USERNAME and TURN_CREDENTIAL.',
+    ],
+    [
+      { TURN_PROVIDER: 'static', TURN_URLS: 'turn:a.example', TURN_USERNAME: 'x' },
+      'TURN_PROVIDER is static. It needs TURN_CREDENTIAL.',
+    ],
+  ]
+  for (const [env, line] of wrong) expect(refusal(env)).toBe(line)
+  for (const env of [
+    { DIRECT_IDENTITY: 'jwt', JWT_SECRET: KEY },
+    { DIRECT_IDENTITY: 'jwt', JWKS_URL: 'https://a.example/keys', JWT_AUDIENCE: 'calls' },
+    { WAKE_WEBHOOK_URL: 'https://a.example/', WEBHOOK_SECRET: KEY },
+    { TURN_PROVIDER: 'coturn', TURN_URLS: 'turn:a.example', TURN_SECRET: KEY },
+    { TURN_PROVIDER: 'metered', METERED_URL: 'https://a.metered.live', METERED_SECRET_KEY: 'x' },
+    { TURN_PROVIDER: 'static', TURN_URLS: 'stun:a.example' },
+    { TURN_PROVIDER: 'static', TURN_URLS: 'turn:a.example', TURN_USERNAME: 'x', TURN_CREDENTIAL: 'y' },
+  ]) {
+    expect(readConfig(env, []).warnings, JSON.stringify(env)).toEqual([])
+  }
+})
+
 test('an unknown flag or word is refused, with what was probably meant', () => {
   expect(refusal({}, ['--server-adr=x'])).toBe('--server-adr is not an option. Did you mean --server-addr?')
   expect(refusal({}, ['--nonsense'])).toBe('--nonsense is not an option. See --help.')
@@ -214,6 +309,9 @@ test('a variable that looks like ours is warned about once, and nobody else’s 
     api_key: 'API_KEY',
     SITE_URL: 'SITEURL',
     RATE_LIMIT_PER_MINUTE: 'RATE_LIMIT_PER_MIN',
+    TURN_URL: 'TURN_URLS',
+    JWT_SECRET_KEY: 'JWT_SECRET',
+    TURN_REALM: null,
     DB_USER: null,
     RECONNECT_DELAY: null,
   }
@@ -234,6 +332,13 @@ test('a variable that looks like ours is warned about once, and nobody else’s 
 test('what is odd but possible is warned about', () => {
   expect(readConfig({ DB_PASSWORD: 'x' }, []).warnings).toHaveLength(1)
   expect(readConfig({ API_KEY: 'x'.repeat(32) }, []).warnings).toEqual(['API_KEY is easy to guess.'])
+  expect(readConfig({ TURN_SECRET: KEY, JWT_ISSUER: 'x' }, []).warnings).toEqual([
+    'JWT_ISSUER is set and does nothing, because DIRECT_IDENTITY is tofu.',
+    'TURN_SECRET is set and does nothing, because TURN_PROVIDER is none.',
+  ])
+  const keysAt = (url: string) => readConfig({ DIRECT_IDENTITY: 'jwt', JWKS_URL: url }, []).warnings
+  expect(keysAt('http://keys.example.com/')).toHaveLength(1)
+  expect(keysAt('http://127.0.0.1:9000/jwks')).toEqual([])
   expect(readConfig({}, ['--api-key', KEY]).warnings[0]).toStartWith('--api-key can be read by everybody')
 })
 

@@ -121,10 +121,44 @@ function checkTogether(config: Config, origins: Setup['origins']): void {
   if (config.API_KEY?.some((key) => config.ADMIN_KEY?.includes(key))) {
     throw new ConfigError('ADMIN_KEY has a key that is also in API_KEY. It accepts keys of its own.')
   }
+  if (config.DIRECT_IDENTITY === 'jwt' && (config.JWT_SECRET === null) === (config.JWKS_URL === null)) {
+    const are = config.JWT_SECRET === null ? 'neither is' : 'both are'
+    throw new ConfigError(`DIRECT_IDENTITY is jwt. It needs JWT_SECRET or JWKS_URL; ${are} set.`)
+  }
+  if (config.WAKE_WEBHOOK_URL !== null && config.WEBHOOK_SECRET === null) {
+    throw new ConfigError('WAKE_WEBHOOK_URL is set. It needs WEBHOOK_SECRET, which is not.')
+  }
+  checkTurn(config)
+}
+
+/** Each provider needs something else. */
+function checkTurn(config: Config): void {
+  const provider = config.TURN_PROVIDER
+  const need = (...names: OptionName[]) => {
+    const missing = names.filter((name) => config[name] === null)
+    if (missing.length === 0) return
+    throw new ConfigError(`TURN_PROVIDER is ${provider}. It needs ${missing.join(' and ')}.`)
+  }
+  const relays = config.TURN_URLS?.some((url) => url.startsWith('turn'))
+  if (provider === 'coturn') need('TURN_URLS', 'TURN_SECRET')
+  if (provider === 'metered') need('METERED_URL', 'METERED_SECRET_KEY')
+  if (provider === 'static') {
+    need('TURN_URLS')
+    const named = config.TURN_USERNAME !== null || config.TURN_CREDENTIAL !== null
+    if (relays || named) need('TURN_USERNAME', 'TURN_CREDENTIAL')
+  }
+  if ((provider === 'coturn' || provider === 'metered') && relays === false) {
+    throw new ConfigError(`TURN_PROVIDER is ${provider}. It needs a turn: or turns: address in TURN_URLS.`)
+  }
 }
 
 /** Different characters of a key below which somebody has held one down. */
 const FEW_CHARACTERS = 8
+
+const JWT_ONLY = ['JWT_SECRET', 'JWKS_URL', 'JWT_AUDIENCE', 'JWT_ISSUER'] as const
+const METERED_ONLY = ['METERED_URL', 'METERED_SECRET_KEY'] as const
+const STATIC_ONLY = ['TURN_USERNAME', 'TURN_CREDENTIAL'] as const
+const LOOPBACK = /^(localhost|127\.[\d.]+|\[::1\])$/
 
 /** What can be meant, and mostly is not. */
 function oddities(config: Config, origins: Setup['origins']): string[] {
@@ -136,12 +170,27 @@ function oddities(config: Config, origins: Setup['origins']): string[] {
       )
     }
   }
-  for (const name of ['API_KEY', 'ADMIN_KEY'] as const) {
+  const guessable = ['API_KEY', 'ADMIN_KEY', 'JWT_SECRET', 'WEBHOOK_SECRET', 'TURN_SECRET'] as const
+  for (const name of guessable) {
     if (config[name]?.some((key) => new Set(key).size < FEW_CHARACTERS))
       found.push(`${name} is easy to guess.`)
   }
   if (config.DB_PASSWORD !== null && config.DB_USERNAME === null) {
     found.push('DB_PASSWORD is set and DB_USERNAME is not, so calls are kept in an SQLite file.')
+  }
+  const { DIRECT_IDENTITY: identity, TURN_PROVIDER: provider, JWKS_URL: jwks } = config
+  const idle = (name: OptionName, because: OptionName) => {
+    if (config[name] !== null) {
+      found.push(`${name} is set and does nothing, because ${because} is ${origins[because].text}.`)
+    }
+  }
+  if (identity !== 'jwt') for (const name of JWT_ONLY) idle(name, 'DIRECT_IDENTITY')
+  if (provider === 'none') idle('TURN_URLS', 'TURN_PROVIDER')
+  if (provider !== 'coturn') idle('TURN_SECRET', 'TURN_PROVIDER')
+  if (provider !== 'metered') for (const name of METERED_ONLY) idle(name, 'TURN_PROVIDER')
+  if (provider !== 'static') for (const name of STATIC_ONLY) idle(name, 'TURN_PROVIDER')
+  if (jwks?.startsWith('http:') && !LOOPBACK.test(new URL(jwks).hostname)) {
+    found.push('JWKS_URL is not https, so whoever sits on the way can make tokens.')
   }
   return found
 }
