@@ -81,7 +81,7 @@ export class Carrier {
         const carried = await this.#carryNext()
         this.#answered()
         if (this.#closing && outbox.count === 0) return
-        if (carried < BATCH && !this.#closing) await this.#pause(REST)
+        if (carried < BATCH) await this.#pause(REST)
         if (outbox.count === 0) await this.#pause(PING, outbox.filled())
       } catch (error) {
         this.#failed(error)
@@ -184,6 +184,7 @@ export class Carrier {
   /** Until the time is over, or `done`, or the server stops. */
   #pause(span: Millis, done?: Promise<void>): Promise<void> {
     const { clock } = this.#deps
+    if (this.#closing) return Promise.resolve()
     return new Promise((resume) => {
       const alarm = clock.alarm(clock.now() + span, resume)
       this.#wake = () => {

@@ -2,8 +2,10 @@
 import type { CallHistory, CallQuery, CallRow, Clock } from '../core/ports.ts'
 import { fail } from '../protocol/codes.ts'
 import { COLUMNS, conditions, type LocalHistory, type StoredCall, toRow } from './history.ts'
-import { connect, type MysqlConnection, type MysqlSettings, type Value } from './mysql.ts'
+import { connect, type MysqlConnection, type MysqlSettings, Refusal, type Value } from './mysql.ts'
 
+/** The carrier makes the table with its first connection; until then there are no calls. */
+const NO_SUCH_TABLE = 1146
 /** Queries that wait for those before them; more are turned away. */
 const WAITING = 16
 
@@ -57,7 +59,8 @@ export class RemoteHistory implements CallHistory {
     this.#last = answer.catch(() => {})
     try {
       return (await answer).map(toRow)
-    } catch {
+    } catch (error) {
+      if (error instanceof Refusal && error.errno === NO_SUCH_TABLE) return []
       throw fail('storage_unavailable', 'The database of the call log does not answer.')
     } finally {
       this.#waiting--

@@ -53,42 +53,47 @@ function definition(column: string): string {
   return line[1]
 }
 
-const CARRIED = [
-  'session_id',
-  'ride_id',
-  'driver_id',
-  'passenger_id',
-  'created_at',
-  'service',
-  'metadata',
-  'initiated_by',
-  'connected_at',
-  'ended_at',
-  'end_reason',
-  'ended_by',
-  'detail',
-  'media_connected_at',
-  'relay',
-  'status',
-] as const satisfies (keyof CarriedCall)[]
-
 /** Columns that are empty at first. What once was written into them stays. */
-const FILLED = CARRIED.slice(CARRIED.indexOf('initiated_by'), -1)
+const FILLED = ['initiated_by', 'connected_at', 'media_connected_at', 'relay'] as const
+/** Columns about the end, which are written together. `ended_at` is the last, since it says whether they were. */
+const OF_THE_END = ['end_reason', 'ended_by', 'detail', 'ended_at'] as const
+const CARRIED = [
+  ...([
+    'session_id',
+    'ride_id',
+    'driver_id',
+    'passenger_id',
+    'created_at',
+    'service',
+    'metadata',
+    'status',
+  ] as const),
+  ...FILLED,
+  ...OF_THE_END,
+] satisfies (keyof CarriedCall)[]
 
-/** What the columns before it say, so that it never goes back. MySQL assigns from left to right. */
-const STATUS = `status = CASE WHEN ended_at IS NOT NULL THEN 'ended' WHEN connected_at IS NOT NULL THEN 'active' ELSE 'created' END`
+/**
+ * Assignments that fill a row up, so that it never goes back, whatever comes twice or late. MySQL assigns from left to
+ * right, and each sees what those before it did.
+ */
+function fillUp(news: (column: keyof CarriedCall) => string): string {
+  return [
+    ...FILLED.map((column) => `${column} = coalesce(${column}, ${news(column)})`),
+    ...OF_THE_END.map((column) => `${column} = IF(ended_at IS NULL, ${news(column)}, ${column})`),
+    `status = CASE WHEN ended_at IS NOT NULL THEN 'ended' WHEN connected_at IS NOT NULL THEN 'active' ELSE 'created' END`,
+  ].join(', ')
+}
 
 /** Few sizes, so that the server keeps few prepared statements. */
 const SIZES = [100, 10, 1]
 
 /** Inserts rows that are new over there, or fills them up when they are not. */
 export async function insert(connection: MysqlConnection, rows: readonly CarriedCall[]): Promise<void> {
+  const places = `(${CARRIED.map(() => '?').join(', ')})`
   for (const chunk of chunks(rows)) {
-    const places = `(${CARRIED.map(() => '?').join(', ')})`
-    const fill = FILLED.map((column) => `${column} = coalesce(${column}, VALUES(${column}))`)
     await connection.run(
       `INSERT INTO call_logs (${CARRIED.join(', ')}) VALUES ${chunk.map(() => places).join(', ')}
-       ON DUPLICATE KEY UPDATE ${fill.join(', ')}, ${STATUS}`,
+       ON DUPLICATE KEY UPDATE ${fillUp((column) => `VALUES(${column})`)}`,
       chunk.flatMap((row) => CARRIED.map((column) => value(row, column))),
     )
   }
@@ -101,13 +106,15 @@ export async function insert(connection: MysqlConnection, rows: readonly Carried
 export async function update(connection: MysqlConnection, rows: readonly CarriedCall[]): Promise<void> {
   for (const chunk of chunks(rows)) {
     const cases = `CASE session_id ${chunk.map(() => 'WHEN ? THEN ?').join(' ')} END`
-    const fill = FILLED.map((column) => `${column} = coalesce(${column}, ${cases})`)
-    const values = FILLED.flatMap((column) => chunk.flatMap((row) => [row.session_id, value(row, column)]))
-    // An older table may have a created_at that updates itself unless it is set.
+    const columns = [...FILLED, ...OF_THE_END]
     const { affectedRows } = await connection.run(
-      `UPDATE call_logs SET created_at = created_at, ${fill.join(', ')}, ${STATUS}
+      // An older table may have a created_at that updates itself unless it is set.
+      `UPDATE call_logs SET created_at = created_at, ${fillUp(() => cases)}
        WHERE session_id IN (${chunk.map(() => '?').join(', ')})`,
-      [...values, ...chunk.map((row) => row.session_id)],
+      [
+        ...columns.flatMap((column) => chunk.flatMap((row) => [row.session_id, value(row, column)])),
+        ...chunk.map((row) => row.session_id),
+      ],
     )
     if (affectedRows < chunk.length) await insert(connection, chunk)
   }
@@ -117,7 +124,7 @@ export async function remove(connection: MysqlConnection, ids: readonly string[]
   for (const id of ids) await connection.run('DELETE FROM call_logs WHERE session_id = ?', [id])
 }
 
-function value(row: CarriedCall, column: (typeof CARRIED)[number]): Value {
+function value(row: CarriedCall, column: keyof CarriedCall): Value {
   const it = row[column]
   return it === null ? null : String(it)
 }
