@@ -91,7 +91,7 @@ export function CallScreen({ takesFocus, call, role: hint, invite }: CallScreenP
         }
       >
         {state.at === 'waiting' && invite !== null && (
-          <InviteCard invite={invite} guest={other} now={Date.now()} />
+          <InviteCard invite={invite} guest={other} now={Date.now()} say={say} />
         )}
         <Sound stream={remote} />
         {isArmed ? (

@@ -34,8 +34,8 @@ type View =
   /** On the way to a session of our own. */
   | { at: 'preparing'; to: 'microphone' | 'server' }
   | { at: 'call'; call: RideCall; place: Place; invite: Invite | null }
-  /** `place`: the seat to try again, where there was one. */
-  | { at: 'over'; ended: Ended; self: Person; place: Place | null }
+  /** `retry`: takes the same seat again, where there was one. */
+  | { at: 'over'; ended: Ended; self: Person; retry: (() => void) | null }
 
 function Page() {
   const [view, setView] = useState<View>(viewOfAddress)
@@ -55,7 +55,7 @@ function Page() {
       if (state.at !== 'ended') return
       // What is over has no address.
       if (!canTakeAgain(state.reason)) history.replaceState(null, '', location.pathname)
-      setView({ at: 'over', ended: state, self: call.role, place })
+      setView({ at: 'over', ended: state, self: call.role, retry: () => enter(place, invite) })
     })
     setView({ at: 'call', call, place, invite })
     void call.start()
@@ -81,7 +81,7 @@ function Page() {
     } catch (error) {
       stop(microphone)
       const reason: RideEnd = error instanceof MicrophoneError ? error.reason : 'unreachable'
-      setView({ at: 'over', ended: { at: 'ended', reason, by: null, lasted: null }, self: null, place: null })
+      setView({ at: 'over', ended: { at: 'ended', reason, by: null, lasted: null }, self: null, retry: null })
     }
   }, [enter])
 
@@ -165,17 +165,16 @@ function Page() {
         <CallScreen takesFocus={takesFocus} call={view.call} role={view.place.role} invite={view.invite} />
       )
     case 'over':
-      return <Over view={view} onAgain={() => void callSomeone()} onRetry={(place) => enter(place, null)} />
+      return <Over view={view} onAgain={() => void callSomeone()} />
   }
 }
 
 interface OverProps {
   readonly view: View & { at: 'over' }
   readonly onAgain: () => void
-  readonly onRetry: (place: Place) => void
 }
 
-function Over({ view: { ended, self, place }, onAgain, onRetry }: OverProps) {
+function Over({ view: { ended, self, retry }, onAgain }: OverProps) {
   const { title, body, next } = ending(ended.reason, ended.by, self, otherOf(self))
   const lasted = ended.lasted === null ? '' : ` ${text.lasted(clockTime(ended.lasted))}`
   const isRetry = next === 'retry'
@@ -184,7 +183,7 @@ function Over({ view: { ended, self, place }, onAgain, onRetry }: OverProps) {
       head={{ title, body: body + lasted, tone: isRetry ? 'bad' : 'plain', takesFocus: true }}
       line={lineOf(self, isRetry ? 'away' : 'absent', 'absent')}
       controls={
-        <Button kind="primary" onPress={() => (isRetry && place !== null ? onRetry(place) : onAgain())}>
+        <Button kind="primary" onPress={isRetry && retry !== null ? retry : onAgain}>
           {isRetry
             ? text.controls.tryAgain
             : ended.lasted === null

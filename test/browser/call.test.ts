@@ -155,6 +155,34 @@ describeWith('chromium', 'the call page', (chromium) => {
     await passenger.reads('The driver hung up')
   })
 
+  test('a page that waits still shows its link when it is loaded again', async () => {
+    const server = await trialServer()
+    const [driver, passenger] = await Promise.all([caller(left), caller(right)])
+    const link = await driver.starts(server.url)
+    await driver.page.reload()
+    await driver.sees('Waiting for the passenger')
+    expect(await driver.page.getByLabel('Link for the other person').inputValue()).toBe(link)
+    await passenger.joins(link)
+    await Promise.all([driver.sees('Connected'), passenger.sees('Connected')])
+    await Promise.all([driver.hearsTone(PASSENGER_TONE), passenger.hearsTone(DRIVER_TONE)])
+  })
+
+  test('a call outlives a restart of the server', async () => {
+    const server = await trialServer()
+    const [driver, passenger] = await Promise.all([caller(left), caller(right)])
+    const [near, far] = [await cuttableLink(server), await cuttableLink(server)]
+    await passenger.joins((await driver.starts(near.url)).replace(near.url, far.url))
+    await Promise.all([driver.sees('Connected'), passenger.sees('Connected')])
+    const next = await server.again()
+    for (const link of [near, far]) link.mend(next)
+    await Promise.all([driver.sees('Reconnecting'), passenger.sees('Reconnecting')])
+    await Promise.all([driver.sees('Connected'), passenger.sees('Connected')])
+    await Promise.all([driver.hearsTone(PASSENGER_TONE), passenger.hearsTone(DRIVER_TONE)])
+    await driver.press('Hang up')
+    await passenger.reads('The driver hung up')
+    expect((await next.ask('GET', '/calls')).body.calls).toMatchObject([{ end_reason: 'user_terminated' }])
+  })
+
   test('mute silences the microphone, by button and by key, and says so', async () => {
     const server = await trialServer()
     const { driver, passenger } = await talking(server)

@@ -8,16 +8,18 @@ export interface Link {
   readonly url: string
   /** Cuts every connection; new ones are refused until `mend`. */
   cut(): void
-  mend(): void
+  /** Lets connections through again, from now on to this server where one is given. */
+  mend(server?: { port: number }): void
   close(): void
 }
 
 export async function linkTo(server: { port: number }): Promise<Link> {
   const open = new Set<Socket>()
   let isCut = false
+  let { port } = server
   const listener = createServer((near) => {
     if (isCut) return void near.destroy()
-    const far = connect(server.port, '127.0.0.1')
+    const far = connect(port, '127.0.0.1')
     for (const [one, other] of [
       [near, far],
       [far, near],
@@ -39,8 +41,9 @@ export async function linkTo(server: { port: number }): Promise<Link> {
   return {
     url: `http://127.0.0.1:${(listener.address() as AddressInfo).port}`,
     cut,
-    mend: () => {
+    mend(other) {
       isCut = false
+      if (other !== undefined) port = other.port
     },
     close() {
       cut()

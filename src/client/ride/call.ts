@@ -34,7 +34,7 @@ export interface RideCallOptions {
   readonly role?: Role | undefined
   /** Takes the place of an earlier page, as its `resumption` said. */
   readonly resume?: RideResumption | undefined
-  /** Asked once, at the start; the call stops its tracks. Default: asks for the device's microphone. */
+  /** Asked at the start, and again when the microphone was pulled out. The call stops its tracks. */
   readonly microphone?: (() => Promise<MediaStream>) | undefined
   readonly iceServers?: RTCIceServer[] | undefined
   /** How long to try to get in, and to come back. Defaults: 10 s and 30 s. */

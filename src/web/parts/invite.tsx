@@ -14,7 +14,16 @@ export interface Invite {
 
 type Copied = 'no' | 'yes' | 'byHand'
 
-export function InviteCard({ invite, guest, now }: { invite: Invite; guest: Person; now: number }) {
+export interface InviteCardProps {
+  readonly invite: Invite
+  readonly guest: Person
+  /** In milliseconds since 1970. */
+  readonly now: number
+  /** Says something to those who do not see it. */
+  readonly say: (words: string) => void
+}
+
+export function InviteCard({ invite, guest, now, say }: InviteCardProps) {
   const field = useRef<HTMLInputElement>(null)
   const [copied, setCopied] = useState<Copied>('no')
   useEffect(() => {
@@ -28,9 +37,11 @@ export function InviteCard({ invite, guest, now }: { invite: Invite; guest: Pers
     try {
       await navigator.clipboard.writeText(invite.link)
       setCopied('yes')
+      say(text.invite.copied)
     } catch {
       // No clipboard without HTTPS: the link is selected already.
       setCopied('byHand')
+      say(text.invite.copyByHand)
     }
   }
   const share = () => {
