@@ -12,7 +12,11 @@ export interface Proofs {
    * Whether this signature by this key is over a REGISTER of this id with this nonce on this server. False for a key or
    * a signature that is malformed, small-order, not canonical, or with a high S. Never throws.
    */
-  provesIdentity(key: string, signature: string, claim: { clientId: string; nonce: string; host: string }): boolean
+  provesIdentity(
+    key: string,
+    signature: string,
+    claim: { clientId: string; nonce: string; host: string },
+  ): boolean
   /** Whether the old key signed the handing over of this id to the new one, with this nonce on this server. */
   provesRotation(
     oldKey: string,

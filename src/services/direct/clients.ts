@@ -1,0 +1,79 @@
+/** Who is registered: the devices of each client id, and who watches whose key. */
+import type { Device } from './device.ts'
+
+/** Devices that one proven identity may have. */
+export const MOST_DEVICES = 5
+/** Keys that one device is told of when they change; the oldest is let go of. */
+const MOST_WATCHED = 256
+
+const NONE: readonly Device[] = []
+
+export class Clients {
+  readonly #byClient = new Map<string, Device[]>()
+  readonly #byId = new Map<string, Device>()
+  readonly #watchers = new Map<string, Set<Device>>()
+
+  /** A device that can be rung from now on. */
+  add(device: Device): void {
+    this.#byId.set(device.id, device)
+    this.#byClient.set(device.clientId, [...this.of(device.clientId), device])
+  }
+
+  /** A device that is only there to take its call up again; it is not rung. */
+  keep(device: Device): void {
+    this.#byId.set(device.id, device)
+  }
+
+  /** The device is rung no more, but may still take its call up again. */
+  retire(device: Device): void {
+    const others = this.of(device.clientId).filter((each) => each !== device)
+    if (others.length === 0) this.#byClient.delete(device.clientId)
+    else this.#byClient.set(device.clientId, others)
+  }
+
+  remove(device: Device): void {
+    this.retire(device)
+    this.#byId.delete(device.id)
+    for (const clientId of device.watching) this.#unwatch(device, clientId)
+    device.watching.clear()
+  }
+
+  /** The devices of a client that can be rung, in the order they came. */
+  of(clientId: string): readonly Device[] {
+    return this.#byClient.get(clientId) ?? NONE
+  }
+
+  byId(id: string): Device | null {
+    return this.#byId.get(id) ?? null
+  }
+
+  watch(device: Device, clientId: string): void {
+    device.watching.delete(clientId)
+    device.watching.add(clientId)
+    const watchers = this.#watchers.get(clientId) ?? new Set()
+    this.#watchers.set(clientId, watchers.add(device))
+    if (device.watching.size <= MOST_WATCHED) return
+    const [oldest] = device.watching
+    if (oldest === undefined) return
+    device.watching.delete(oldest)
+    this.#unwatch(device, oldest)
+  }
+
+  watchersOf(clientId: string): Iterable<Device> {
+    return this.#watchers.get(clientId) ?? NONE
+  }
+
+  all(): Iterable<Device> {
+    return this.#byId.values()
+  }
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  #unwatch(device: Device, clientId: string): void {
+    const watchers = this.#watchers.get(clientId)
+    watchers?.delete(device)
+    if (watchers?.size === 0) this.#watchers.delete(clientId)
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * One registered client on one phone or page: who it is, the connection it has or is waiting for, and the frames it is
+ * owed. A client id may have several devices. Deliberately not here: who may be one (directs.ts), and calls.
+ */
+import { Outbox, type Replay } from '../../core/outbox.ts'
+import type { Alarm, DirectoryKey, Peer } from '../../core/ports.ts'
+import { codes } from '../../protocol/codes.ts'
+import { type DirectDown, writeDirect } from '../../protocol/direct.ts'
+import type { DirectCall } from './call.ts'
+
+/** Characters kept for a device: an offer of the largest size, and what goes with it. */
+const KEPT_CHARS = 2 * 64 * 1024
+
+export interface DeviceIdentity {
+  readonly id: string
+  readonly clientId: string
+  /** It proved to be the holder of the identity that the client id is bound to. */
+  readonly proven: boolean
+  /** The line of connections this is: a registration and its resumes. Owns the key it set. */
+  readonly line: string
+}
+
+export class Device {
+  readonly id: string
+  readonly clientId: string
+  readonly line: string
+  proven: boolean
+  /** Its own key in the directory, as it stands. */
+  key: DirectoryKey | null
+  /** How often it came in; its resume token is good for the last time only. */
+  generation = 1
+  /** The one call it is a leg of, ringing out or active. */
+  call: DirectCall | null = null
+  /** Calls that ring it. */
+  readonly ringing = new Set<DirectCall>()
+  /** Ids whose key it looked up, oldest first. */
+  readonly watching = new Set<string>()
+  /** Removes it when it does not come back. */
+  grace: Alarm | null = null
+  readonly #outbox = new Outbox(KEPT_CHARS)
+  #peer: Peer | null
+
+  constructor({ id, clientId, proven, line }: DeviceIdentity, key: DirectoryKey | null, peer: Peer | null) {
+    this.id = id
+    this.clientId = clientId
+    this.proven = proven
+    this.line = line
+    this.key = key
+    this.#peer = peer
+    if (peer === null) this.#outbox.forget()
+  }
+
+  get peer(): Peer | null {
+    return this.#peer
+  }
+
+  /** Sends a message of the server's own, or keeps it for when the device is back. */
+  say(message: DirectDown): void {
+    const text = writeDirect(message)
+    if (this.#peer === null) return this.#outbox.holdNotice(text)
+    this.#outbox.sent(text)
+    this.#peer.send(text)
+  }
+
+  /** Hands a frame on as it came. False when the device is away and holds no more. The hot path. */
+  relay(text: string): boolean {
+    if (this.#peer === null) return this.#outbox.hold(text)
+    this.#outbox.sent(text)
+    this.#peer.send(text)
+    return true
+  }
+
+  /** The connection is gone. False when it was another one's already. */
+  lost(peer: Peer): boolean {
+    if (this.#peer !== peer) return false
+    this.#peer = null
+    return true
+  }
+
+  /** The client is back on another connection. Null when it claims more frames than were sent; then nothing changed. */
+  back(peer: Peer, received: number): Replay | null {
+    const replay = this.#outbox.resume(received)
+    if (replay === null) return null
+    const before = this.#peer
+    this.#peer = peer
+    this.generation++
+    this.grace?.cancel()
+    this.grace = null
+    before?.close(codes.taken_over.close, 'taken_over')
+    return replay
+  }
+
+  /** Lets go of the connection. */
+  close(code: number, reason: string): void {
+    this.grace?.cancel()
+    this.grace = null
+    const peer = this.#peer
+    this.#peer = null
+    peer?.close(code, reason)
+  }
+
+  pinged(): void {
+    this.#outbox.mark()
+  }
+
+  ponged(): void {
+    this.#outbox.confirm()
+  }
+}

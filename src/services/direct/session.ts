@@ -1,0 +1,191 @@
+/**
+ * One connection on `/signal`: a stranger until REGISTER or RESUME, then a device. Decides what may be said when; the
+ * service decides what it does. What takes time (the directory, proofs) answers when it is done; meanwhile the
+ * connection is `asking`, and anything but a sign of life is refused.
+ */
+import type { Session } from '../../core/door.ts'
+import type { Peer } from '../../core/ports.ts'
+import { Failure, fail } from '../../protocol/codes.ts'
+import { type DirectDown, type DirectUp, writeDirect } from '../../protocol/direct.ts'
+import type { Device } from './device.ts'
+
+export type Said<T extends DirectUp['type']> = (DirectUp & { type: T })['payload']
+
+/** A nonce that was handed out on this connection. Good once. */
+export interface Challenge {
+  readonly nonce: string
+  readonly expiresAt: number
+}
+
+/** What a connection may ask of the service. */
+export interface Reception {
+  /** A new challenge, and the WELCOME that carries it. */
+  hello(): [Challenge, DirectDown]
+  register(said: Said<'REGISTER'>, challenge: Challenge | null, peer: Peer): Promise<Device>
+  /** A registered device proves its identity after all. */
+  prove(said: Said<'REGISTER'>, challenge: Challenge | null, device: Device): Promise<void>
+  resume(said: Said<'RESUME'>, peer: Peer): Device
+  initiate(device: Device, said: Said<'CALL_INITIATE'>): void
+  accept(device: Device, said: Said<'CALL_ACCEPT'>): void
+  reject(device: Device, callId: string): void
+  end(device: Device, callId: string): void
+  relay(device: Device, callId: string, text: string): void
+  registerKey(device: Device, said: Said<'PKD_REGISTER'>): Promise<DirectDown>
+  lookup(device: Device, clientId: string): Promise<DirectDown>
+  history(device: Device, said: Said<'PKD_HISTORY'>): Promise<DirectDown>
+  iceServers(device: Device): Promise<DirectDown>
+  lost(device: Device, peer: Peer, goodbye: boolean): void
+}
+
+type State = { at: 'stranger' } | { at: 'asking' } | { at: 'registered'; device: Device } | { at: 'gone' }
+
+const PONG: DirectDown = { type: 'PONG', payload: {} }
+
+export class DirectSession implements Session<DirectUp> {
+  readonly #peer: Peer
+  readonly #reception: Reception
+  #state: State = { at: 'stranger' }
+  #challenge: Challenge | null = null
+  /** Questions to the directory that are not answered yet. */
+  #asked = 0
+
+  constructor(peer: Peer, reception: Reception) {
+    this.#peer = peer
+    this.#reception = reception
+  }
+
+  message(message: DirectUp, text: string): boolean {
+    const state = this.#state
+    if (state.at !== 'registered') {
+      this.#introduce(message)
+      return false
+    }
+    const { device } = state
+    const reception = this.#reception
+    switch (message.type) {
+      case 'ICE_CANDIDATE':
+      case 'CALL_NEGOTIATE':
+        reception.relay(device, message.payload.callId, text)
+        return true
+      case 'CALL_INITIATE':
+        reception.initiate(device, message.payload)
+        return false
+      case 'CALL_ACCEPT':
+        reception.accept(device, message.payload)
+        return false
+      case 'CALL_REJECT':
+        reception.reject(device, message.payload.callId)
+        return false
+      case 'CALL_END':
+        reception.end(device, message.payload.callId)
+        return false
+      case 'PKD_REGISTER':
+        this.#answer(device, () => reception.registerKey(device, message.payload))
+        return false
+      case 'PKD_LOOKUP':
+        this.#answer(device, () => reception.lookup(device, message.payload.clientId))
+        return false
+      case 'PKD_HISTORY':
+        this.#answer(device, () => reception.history(device, message.payload))
+        return false
+      case 'TURN_REFRESH':
+        this.#answer(device, () => reception.iceServers(device))
+        return false
+      case 'PING':
+        device.say(PONG)
+        return false
+      case 'HELLO':
+        this.#hello()
+        return false
+      case 'REGISTER':
+        this.#registerAgain(device, message.payload)
+        return false
+      case 'RESUME':
+        throw fail('already_registered')
+    }
+  }
+
+  closed(goodbye: boolean): void {
+    const state = this.#state
+    this.#state = { at: 'gone' }
+    if (state.at === 'registered') this.#reception.lost(state.device, this.#peer, goodbye)
+  }
+
+  pinged(): void {
+    if (this.#state.at === 'registered') this.#state.device.pinged()
+  }
+
+  ponged(): void {
+    if (this.#state.at === 'registered') this.#state.device.ponged()
+  }
+
+  #introduce(message: DirectUp): void {
+    if (message.type === 'PING') {
+      this.#peer.send(writeDirect(PONG))
+    } else if (this.#state.at !== 'stranger') {
+      throw fail('not_registered', 'REGISTER is being answered.')
+    } else if (message.type === 'HELLO') {
+      this.#hello()
+    } else if (message.type === 'RESUME') {
+      this.#state = { at: 'registered', device: this.#reception.resume(message.payload, this.#peer) }
+    } else if (message.type === 'REGISTER') {
+      this.#register(message.payload)
+    } else {
+      throw fail('not_registered')
+    }
+  }
+
+  #hello(): void {
+    const [challenge, welcome] = this.#reception.hello()
+    this.#challenge = challenge
+    if (this.#state.at === 'registered') this.#state.device.say(welcome)
+    else this.#peer.send(writeDirect(welcome))
+  }
+
+  #register(said: Said<'REGISTER'>): void {
+    this.#state = { at: 'asking' }
+    this.#reception.register(said, this.#takeChallenge(), this.#peer).then(
+      (device) => {
+        if (this.#state.at === 'asking') this.#state = { at: 'registered', device }
+        else this.#reception.lost(device, this.#peer, false)
+      },
+      (error: unknown) => {
+        if (this.#state.at === 'asking') this.#state = { at: 'stranger' }
+        this.#refuse(error)
+      },
+    )
+  }
+
+  #registerAgain(device: Device, said: Said<'REGISTER'>): void {
+    if (said.clientId !== device.clientId || said.identityKey === undefined || device.proven) {
+      throw fail('already_registered')
+    }
+    this.#reception.prove(said, this.#takeChallenge(), device).catch((error) => this.#refuse(error))
+  }
+
+  /** A nonce is good for one attempt, whatever comes of it. */
+  #takeChallenge(): Challenge | null {
+    const challenge = this.#challenge
+    this.#challenge = null
+    return challenge
+  }
+
+  #answer(device: Device, ask: () => Promise<DirectDown>): void {
+    if (this.#asked >= MOST_ASKED)
+      throw fail('rate_limited', 'Too many questions at once.', { retryAfter: 1_000 })
+    this.#asked++
+    ask()
+      .then((message) => device.say(message))
+      .catch((error: unknown) => this.#refuse(error))
+      .finally(() => {
+        this.#asked--
+      })
+  }
+
+  #refuse(error: unknown): void {
+    this.#peer.refuse(error instanceof Failure ? error : fail('internal'))
+  }
+}
+
+/** Questions of one connection that may be open at once. */
+const MOST_ASKED = 16
