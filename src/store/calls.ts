@@ -27,7 +27,7 @@ export interface CallsDeps {
   readonly journal: Journal
   readonly log: Log
   /** Is told of each call whose row was written or deleted, within that transaction. */
-  readonly changed: (id: CallId) => void
+  readonly changed: (id: CallId, gone: boolean) => void
 }
 
 type Text = string | null
@@ -114,7 +114,7 @@ export class Calls implements CallLog, Part {
 
   write(): void {
     writeEach(this.#news, this.#deps.log, ([id, news]) => {
-      if (this.#write(id, news)) this.#deps.changed(id)
+      if (this.#write(id, news)) this.#deps.changed(id, news.retracted === true)
     })
   }
 

@@ -133,7 +133,7 @@ export class Carrier {
       await update(connection, rows.filter(isKnown))
       await remove(
         connection,
-        parcels.filter(({ row }) => row === null).map(({ id }) => id),
+        parcels.filter(({ gone }) => gone).map(({ id }) => id),
       )
     })
     for (const { id, row } of parcels) {

@@ -10,10 +10,12 @@ import type { LocalFile } from './file.ts'
 import type { StoredCall } from './history.ts'
 import type { Journal, Part } from './journal.ts'
 
-/** A call to carry, as it was when it was taken. Without a row it is to be deleted. */
+/** A call to carry, as it was when it was taken. */
 export interface Parcel {
   readonly id: CallId
   readonly version: number
+  /** The call was taken back. Otherwise it has a row, or nothing is to be done after all. */
+  readonly gone: boolean
   readonly row: CarriedCall | null
 }
 
@@ -29,21 +31,29 @@ export interface OutboxDeps {
   readonly clock: Clock
 }
 
-type Taken = Omit<CarriedCall, 'session_id'> & { session_id: string | null; queued: CallId; version: number }
+type Taken = Omit<CarriedCall, 'session_id'> & {
+  session_id: string | null
+  queued: CallId
+  version: number
+  gone: number
+}
 
 export class Outbox implements Part {
   readonly #deps: OutboxDeps
   /** Not to be carried any more, as long as the version is still the same. */
   #carried: Parcel[] = []
   #refused: Parcel[] = []
+  /** Were put aside since the start. */
+  readonly #aside = new Set<CallId>()
   #count: number
   #countInTransaction: number
   #wake: (() => void) | null = null
-  readonly #again: Statement<unknown, [string]>
-  readonly #put: Statement<unknown, [string, Millis]>
+  readonly #again: Statement<unknown, [boolean, string]>
+  readonly #put: Statement<unknown, [string, boolean, Millis]>
   readonly #remove: Statement<unknown, [string, number]>
   readonly #forget: Statement<unknown, [string]>
   readonly #refuse: Statement<unknown, [string]>
+  readonly #takeBack: Statement<unknown, [string]>
   readonly #oldest: Statement<Taken, [number]>
   readonly #newest: Statement<Taken, [number]>
   readonly #since: Statement<{ since: Millis }, []>
@@ -53,20 +63,21 @@ export class Outbox implements Part {
     const { file, journal } = deps
     // What was refused may have been put right since the last start.
     file.db.run(`
-      INSERT INTO outbox (session_id, version, since)
-        SELECT session_id, 1, since FROM refused WHERE session_id NOT IN (SELECT session_id FROM outbox);
+      INSERT INTO outbox (session_id, version, gone, since)
+        SELECT session_id, 1, FALSE, since FROM refused WHERE session_id NOT IN (SELECT session_id FROM outbox);
       DELETE FROM refused`)
     const counted = file.db.query<{ count: number }, []>('SELECT count(*) AS count FROM outbox').get()
     this.#count = this.#countInTransaction = counted?.count ?? 0
-    this.#again = file.prepare('UPDATE outbox SET version = version + 1 WHERE session_id = ?')
-    this.#put = file.prepare('INSERT INTO outbox (session_id, version, since) VALUES (?, 1, ?)')
+    this.#again = file.prepare('UPDATE outbox SET version = version + 1, gone = ? WHERE session_id = ?')
+    this.#put = file.prepare('INSERT INTO outbox (session_id, version, gone, since) VALUES (?, 1, ?, ?)')
     this.#remove = file.prepare('DELETE FROM outbox WHERE session_id = ? AND version = ?')
     this.#forget = file.prepare(`DELETE FROM call_logs WHERE session_id = ? AND status = 'ended'`)
     this.#refuse = file.prepare(`
       INSERT INTO refused (session_id, since) SELECT session_id, since FROM outbox WHERE session_id = ?
       ON CONFLICT DO NOTHING`)
+    this.#takeBack = file.prepare('DELETE FROM refused WHERE session_id = ?')
     const take = (order: string) => `
-      SELECT outbox.session_id AS queued, outbox.version, call_logs.*
+      SELECT outbox.session_id AS queued, outbox.version, outbox.gone, call_logs.*
       FROM outbox LEFT JOIN call_logs ON call_logs.session_id = outbox.session_id
       ORDER BY outbox.seq ${order} LIMIT ?`
     this.#oldest = file.prepare(take('ASC'))
@@ -75,10 +86,11 @@ export class Outbox implements Part {
     journal.add(this)
   }
 
-  /** The row of a call was written or deleted; within that transaction. */
-  changed(id: CallId): void {
-    if (this.#again.run(id).changes > 0) return
-    this.#put.run(id, this.#deps.clock.now())
+  /** The row of a call was written, or deleted; within that transaction. */
+  changed(id: CallId, gone: boolean): void {
+    if (this.#aside.has(id)) this.#takeBack.run(id)
+    if (this.#again.run(gone, id).changes > 0) return
+    this.#put.run(id, gone, this.#deps.clock.now())
     this.#countInTransaction++
   }
 
@@ -118,6 +130,7 @@ export class Outbox implements Part {
   /** The database will not have these. They are put aside until the next start, or until they change. */
   refused(parcels: readonly Parcel[]): void {
     this.#refused.push(...parcels)
+    for (const { id } of parcels) this.#aside.add(id)
     this.#deps.journal.changed()
   }
 
@@ -148,6 +161,6 @@ export class Outbox implements Part {
   }
 }
 
-function toParcel({ queued, version, session_id, ...row }: Taken): Parcel {
-  return { id: queued, version, row: session_id === null ? null : { ...row, session_id } }
+function toParcel({ queued, version, gone, session_id, ...row }: Taken): Parcel {
+  return { id: queued, version, gone: gone === 1, row: session_id === null ? null : { ...row, session_id } }
 }

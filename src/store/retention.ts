@@ -51,7 +51,8 @@ export class Retention implements Part {
       SELECT id, status, service, created_at, ended_at FROM call_logs WHERE id > ? ORDER BY id LIMIT ?`)
     // What has still to be carried to the other database stays.
     this.#delete = deps.file.prepare(`
-      DELETE FROM call_logs WHERE id = ? AND session_id NOT IN (SELECT session_id FROM outbox)`)
+      DELETE FROM call_logs WHERE id = ?
+        AND session_id NOT IN (SELECT session_id FROM outbox) AND session_id NOT IN (SELECT session_id FROM refused)`)
     deps.journal.add(this)
   }
 

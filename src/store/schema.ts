@@ -35,11 +35,12 @@ export const MIGRATIONS: readonly string[] = [
   -- By id, so that the open ones lie together.
   CREATE INDEX call_logs_open ON call_logs (id) WHERE status <> 'ended';
 
-  -- Calls whose row must be carried to the other database; a call that has no row must be deleted there.
+  -- Calls whose row must be carried to the other database, or, when it is gone here, deleted there.
   CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY,
     session_id TEXT NOT NULL UNIQUE,
     version INTEGER NOT NULL,
+    gone BOOLEAN NOT NULL,
     since INTEGER NOT NULL
   );
 

@@ -64,7 +64,7 @@ export function openStore({ dataDir, mysql, clock, log }: StoreSettings): Store 
   const file = LocalFile.open(dataDir, clock, log)
   const journal = new Journal({ file, clock, log })
   const outbox = mysql === null ? null : new Outbox({ file, journal, clock })
-  const calls = new Calls({ file, journal, log, changed: (id) => outbox?.changed(id) })
+  const calls = new Calls({ file, journal, log, changed: (id, gone) => outbox?.changed(id, gone) })
   const snapshots = new LocalSnapshots({ file, journal, log })
   const receipts = new LocalReceipts({ file, journal })
   const retention = new Retention({ file, journal, mysql, clock, log })
