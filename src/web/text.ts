@@ -30,8 +30,8 @@ export const text = {
   },
   form: {
     title: 'Join with a session ID',
-    body: 'Your app’s backend opens sessions. Enter the one you were given.',
-    noTrial: 'This server opens sessions for your app’s backend only. Enter one that it gave you.',
+    body: 'Your app’s backend opens sessions. Enter what it gave you.',
+    noTrial: 'This server opens sessions for your app’s backend only. Enter what it gave you.',
     session: 'Session ID',
     user: 'User ID',
     token: 'Join token',

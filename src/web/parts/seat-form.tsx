@@ -1,5 +1,5 @@
 /** Asks for the seat by hand, where no link names it. */
-import { useRef, useState } from 'preact/hooks'
+import { useState } from 'preact/hooks'
 import type { Place } from '../address.ts'
 import { text } from '../text.ts'
 import { Frame } from './frame.tsx'
@@ -13,7 +13,6 @@ export interface SeatFormProps {
 }
 
 export function SeatForm({ takesFocus, noTrial, onSeat, onBack }: SeatFormProps) {
-  const form = useRef<HTMLFormElement>(null)
   const [token, setToken] = useState('')
   const [session, setSession] = useState('')
   const [user, setUser] = useState('')
@@ -33,7 +32,7 @@ export function SeatForm({ takesFocus, noTrial, onSeat, onBack }: SeatFormProps)
         body={noTrial ? text.form.noTrial : text.form.body}
         takesFocus={takesFocus}
       />
-      <form ref={form} class="card form" onSubmit={submit} autocomplete="off">
+      <form class="card form" onSubmit={submit} autocomplete="off">
         <Field name={text.form.session} value={session} onChange={setSession} isNeeded />
         <Field name={text.form.user} value={user} onChange={setUser} isNeeded />
         <Field name={text.form.token} value={token} onChange={setToken} />
