@@ -64,7 +64,7 @@ export class Gate {
       case 'backend':
         return this.#checkKey(headers.get('x-api-key') ?? '', client, this.#deps.isApiKey)
       case 'operator':
-        if (isLoopback(client)) return ''
+        if (isLoopback(client) && !wasForwarded(headers)) return ''
         return this.#checkKey(bearer(headers), client, this.#deps.isAdminKey)
       case 'trial': {
         const { trial } = this.#deps
@@ -103,6 +103,11 @@ export class Gate {
     this.#deps.metrics.rejected(failure.code)
     return failure
   }
+}
+
+/** A proxy on this machine that is set up carelessly must not make all the world an operator. */
+function wasForwarded(headers: Headers): boolean {
+  return ['x-forwarded-for', 'x-real-ip', 'forwarded'].some((name) => headers.has(name))
 }
 
 /** `Authorization: Bearer KEY`, RFC 6750 section 2.1, or `X-Admin-Key`. */
