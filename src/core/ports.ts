@@ -23,8 +23,11 @@ export interface Peer {
   refuse(failure: Failure): void
   /** Closes with a code and its name, after what was sent before. Repeated calls do nothing. */
   close(code: number, reason: string): void
-  /** The peer has said who it is. From now on it may be silent, and its log lines carry this context. */
-  admit(context: object): void
+  /**
+   * The peer has said who it is. From now on it may be silent, and its log lines carry this context. All connections
+   * that are admitted with the same `client` share what one may send; without it, each has that for itself.
+   */
+  admit(context: object, client?: object): void
   /** Asks for a sign of life; says once, within `PROBE_TIMEOUT`, whether one came. */
   probe(verdict: (alive: boolean) => void): void
 }
@@ -119,7 +122,9 @@ export interface BoundIdentity {
  * it resolves. Methods reject with `storage_unavailable` when the database does not answer within its deadline.
  */
 export interface Directory {
-  find(clientId: string): Promise<{ readonly identity: BoundIdentity | null; readonly key: DirectoryKey | null }>
+  find(
+    clientId: string,
+  ): Promise<{ readonly identity: BoundIdentity | null; readonly key: DirectoryKey | null }>
   /**
    * Binds an id to `next` if it is bound to `before` (null: to nothing). False when it is not; then nothing changed.
    */

@@ -12,14 +12,12 @@ import type { Millis } from '../core/ids.ts'
 import type { Alarm, Clock, Log, Metrics, Peer } from '../core/ports.ts'
 import { type CodeName, codes, Failure, fail, NORMAL_CLOSE } from '../protocol/codes.ts'
 import { ERROR_WINDOW, ERRORS_BEFORE_CLOSE, PROBE_TIMEOUT } from '../protocol/limits.ts'
-import { Bucket } from './rate.ts'
+import { Allowance, type Rates } from './rate.ts'
 
 /** What the operator set for every connection. Spans in milliseconds. */
-export interface ConnectionTerms {
+export interface ConnectionTerms extends Rates {
   readonly heartbeatInterval: Millis
   readonly heartbeatTimeout: Millis
-  readonly messagesPerSecond: number
-  readonly bytesPerMinute: number
 }
 
 export interface ConnectionWorld {
@@ -27,6 +25,8 @@ export interface ConnectionWorld {
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
+  /** What is left to each client that was admitted. */
+  readonly allowances: WeakMap<object, Allowance>
   /** The connection is gone. */
   readonly gone: (connection: Connection) => void
 }
@@ -42,8 +42,6 @@ export interface Arrival {
 
 /** Bytes that may wait to be read by a client before it counts as one that does not read. */
 export const MAX_UNREAD = 256 * 1024
-/** Time for the other end to finish a close, and for a slow one to read what it was told. */
-const CLOSE_TIMEOUT: Millis = 5_000
 /** One message in so many is timed. A power of two. */
 const SAMPLE = 64
 
@@ -54,8 +52,7 @@ export class Connection implements Peer {
   readonly #world: ConnectionWorld
   readonly #endpoint: Endpoint<unknown>
   readonly #giveBack: () => void
-  readonly #messages: Bucket
-  readonly #bytes: Bucket
+  #allowance: Allowance
   #log: Log
   #socket: Socket | null = null
   #session: Session<unknown> | null = null
@@ -69,7 +66,7 @@ export class Connection implements Peer {
   #seen = 0
   #errors = 0
   #errorsSince: Millis = 0
-  /** Wakes for the next ping, the missing first word, or the end of patience with a close. */
+  /** Wakes for the next ping, or for the missing first word. */
   #alarm: Alarm | null = null
   #probes: { verdict: (alive: boolean) => void; alarm: Alarm }[] = []
 
@@ -83,8 +80,7 @@ export class Connection implements Peer {
     const now = clock.now()
     this.#heardAt = now
     this.#pingedAt = now
-    this.#messages = new Bucket(terms.messagesPerSecond * 60, terms.messagesPerSecond * 4, now)
-    this.#bytes = new Bucket(terms.bytesPerMinute, terms.bytesPerMinute, now)
+    this.#allowance = new Allowance(terms, now)
   }
 
   get open(): boolean {
@@ -123,7 +119,7 @@ export class Connection implements Peer {
   pinged(): void {
     const now = this.#world.clock.now()
     this.#heard(now)
-    if (this.#open && !this.#messages.take(1, now)) this.#failed(fail('rate_limited'), now)
+    if (this.#open && !this.#allowance.messages.take(1, now)) this.#failed(fail('rate_limited'), now)
   }
 
   /** A pong came; `payload` is that of the ping it answers. RFC 6455 section 5.5.3. */
@@ -172,18 +168,18 @@ export class Connection implements Peer {
     if (!this.#open) return
     this.#open = false
     this.#alarm?.cancel()
-    const { clock } = this.#world
-    queueMicrotask(() => {
-      this.#socket?.close(code, reason)
-      if (this.#socket === null) return
-      this.#alarm = clock.alarm(clock.now() + CLOSE_TIMEOUT, () => this.#socket?.terminate())
-    })
+    // The runtime waits for the other end to finish the close, and for what it has not read yet: 4 s, then it cuts.
+    queueMicrotask(() => this.#socket?.close(code, reason))
   }
 
-  admit(context: object): void {
+  admit(context: object, client: object = this): void {
     if (this.#admitted) return
     this.#admitted = true
-    this.#giveBack()
+    const { terms, clock, allowances } = this.#world
+    const now = clock.now()
+    this.#allowance = allowances.get(client) ?? new Allowance(terms, now)
+    allowances.set(client, this.#allowance)
+    if (this.#allowance.entries.take(1, now)) this.#giveBack()
     this.#log = this.#log.child(context)
     this.#log.info({}, 'connection admitted')
     this.#schedule()
@@ -212,11 +208,10 @@ export class Connection implements Peer {
 
   #checkBounds(text: string, now: Millis): void {
     const { maxBytes } = this.#endpoint
-    // A character is one to three bytes of UTF-8, so most texts need not be measured.
-    if (text.length > maxBytes || (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes)) {
-      throw fail('message_too_large', `A message may have at most ${maxBytes} bytes.`)
-    }
-    if (!this.#messages.take(1, now) || !this.#bytes.take(text.length, now)) throw fail('rate_limited')
+    const size = Buffer.byteLength(text)
+    if (size > maxBytes) throw fail('message_too_large', `A message may have at most ${maxBytes} bytes.`)
+    const { messages, bytes } = this.#allowance
+    if (!messages.take(1, now) || !bytes.take(size, now)) throw fail('rate_limited')
   }
 
   #failed(error: unknown, now: Millis): void {
@@ -244,6 +239,7 @@ export class Connection implements Peer {
 
   /** Sets the alarm for the next ping or for the death of a silent connection, whichever is sooner. */
   #schedule(): void {
+    if (!this.#open) return
     const { clock, terms } = this.#world
     const at = Math.min(this.#pingedAt + terms.heartbeatInterval, this.#heardAt + terms.heartbeatTimeout)
     this.#alarm?.cancel()

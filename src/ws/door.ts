@@ -35,6 +35,7 @@ export class WsDoor {
       clock: deps.clock,
       log: deps.log,
       metrics: deps.metrics,
+      allowances: new WeakMap(),
       gone: (connection) => {
         this.#connections.delete(connection)
         deps.metrics.socketClosed()
@@ -73,8 +74,9 @@ export class WsDoor {
       sendPings: false,
       // Saves nothing on ciphertext and short messages, and costs memory for each connection.
       perMessageDeflate: false,
-      // The connection closes before this; the runtime must never drop a frame in silence.
-      backpressureLimit: 4 * MAX_UNREAD,
+      // The connection closes before this, also when the largest message makes it too much; the runtime must never
+      // drop a frame in silence, nor close while a service is in the middle of a change.
+      backpressureLimit: 4 * MAX_UNREAD + 2 * largest,
       closeOnBackpressureLimit: true,
       open: (ws) => {
         this.#connections.add(ws.data)

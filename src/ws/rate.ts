@@ -1,5 +1,7 @@
 /**
- * A token bucket: so many a minute, with a burst at once. Refilled when asked, so it needs no timer.
+ * How much a connection may send. `Bucket` is a token bucket: so many a minute, with a burst at once, refilled when
+ * asked, so it needs no timer. `Allowance` is what one client has of everything, over all its connections: who
+ * reconnects gets no new one.
  */
 import type { Millis } from '../core/ids.ts'
 
@@ -23,5 +25,25 @@ export class Bucket {
     if (this.#left < count) return false
     this.#left -= count
     return true
+  }
+}
+
+export interface Rates {
+  readonly messagesPerSecond: number
+  readonly bytesPerMinute: number
+}
+
+/** Times in a minute that one client may come in without using up the attempts of its address. */
+const ENTRIES_PER_MINUTE = 20
+
+export class Allowance {
+  readonly messages: Bucket
+  readonly bytes: Bucket
+  readonly entries: Bucket
+
+  constructor({ messagesPerSecond, bytesPerMinute }: Rates, now: Millis) {
+    this.messages = new Bucket(messagesPerSecond * 60, messagesPerSecond * 4, now)
+    this.bytes = new Bucket(bytesPerMinute, bytesPerMinute, now)
+    this.entries = new Bucket(ENTRIES_PER_MINUTE, ENTRIES_PER_MINUTE, now)
   }
 }

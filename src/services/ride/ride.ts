@@ -97,6 +97,11 @@ export class Ride {
     return this.#seats[side].peer
   }
 
+  /** Stands for who holds a leg, whatever the connection. */
+  client(side: Side): object {
+    return this.#seats[side]
+  }
+
   sideOf(userId: string): Side | null {
     const side = this.#detail.users.indexOf(userId)
     return side === 0 || side === 1 ? side : null

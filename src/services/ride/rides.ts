@@ -259,7 +259,7 @@ export class Rides {
   }
 
   #join(ride: Ride, side: Side, peer: Peer, seated: (who: Seated) => void): void {
-    peer.admit({ session: ride.id, role: ROLES[side] })
+    peer.admit({ session: ride.id, role: ROLES[side] }, ride.client(side))
     seated({ ride, side })
     ride.join(side, peer, (generation) => this.#deps.tokens.resume(ride.id, side, generation))
   }
@@ -272,7 +272,7 @@ export class Rides {
     const { side } = claim
     if (ride.detail.generations[side] !== claim.generation) throw fail('resume_failed')
     ride.resume(side, peer, message.received, (generation) => tokens.resume(ride.id, side, generation))
-    peer.admit({ session: ride.id, role: ROLES[side] })
+    peer.admit({ session: ride.id, role: ROLES[side] }, ride.client(side))
     return { ride, side }
   }
 }

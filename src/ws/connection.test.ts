@@ -1,0 +1,231 @@
+import { describe, expect, test } from 'bun:test'
+import { TestClock } from '../../test/kit/clock.ts'
+import type { Endpoint, Session } from '../core/door.ts'
+import type { Log, Metrics, Peer } from '../core/ports.ts'
+import { fail } from '../protocol/codes.ts'
+import { Connection, type ConnectionTerms, MAX_UNREAD, type Socket } from './connection.ts'
+import { WsDoor } from './door.ts'
+import type { Allowance } from './rate.ts'
+
+const TERMS: ConnectionTerms = {
+  heartbeatInterval: 20_000,
+  heartbeatTimeout: 30_000,
+  messagesPerSecond: 5,
+  bytesPerMinute: 1_000,
+}
+
+const silent: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
+
+/** A door whose service does what the test says, and sockets that are not there. */
+function house(does: (peer: Peer, text: string) => void = () => {}) {
+  const clock = new TestClock()
+  const logged: string[] = []
+  const allowances = new WeakMap<object, Allowance>()
+  const told: string[] = []
+  const endpoint: Endpoint<string> = {
+    kind: 'ride',
+    path: '/ws',
+    codec: { read: (text) => text, failure: ({ code, message }) => `${code}: ${message}` },
+    maxBytes: 4096,
+    firstWordWithin: 10_000,
+    tooLate: 'authenticate_timeout',
+    open: (peer): Session<string> => ({
+      message: (text) => {
+        does(peer, text)
+        return true
+      },
+      closed: (goodbye) => void told.push(goodbye ? 'goodbye' : 'lost'),
+      pinged: () => void told.push('pinged'),
+      ponged: () => void told.push('ponged'),
+    }),
+  }
+  const metrics = new Proxy({} as Metrics, { get: () => () => {} })
+  const log = { ...silent, error: (_: object, message: string) => void logged.push(message) }
+  log.child = () => log
+  let given = 0
+
+  function connect() {
+    const arrival = { id: 'one', address: '192.0.2.1', giveBack: () => void given++ }
+    const world = { terms: TERMS, clock, log, metrics, allowances, gone: () => {} }
+    const connection = new Connection(endpoint as Endpoint<unknown>, arrival, world)
+    const socket = new FakeSocket(connection)
+    connection.opened(socket as unknown as Socket)
+    return { connection, socket }
+  }
+  const door = () =>
+    new WsDoor({ endpoints: [endpoint as Endpoint<unknown>], terms: TERMS, clock, log, metrics })
+  return { clock, logged, told, connect, door, given: () => given }
+}
+
+class FakeSocket {
+  readonly #connection: Connection
+  readonly sent: string[] = []
+  readonly pings: string[] = []
+  unread = 0
+  code: number | null = null
+
+  constructor(connection: Connection) {
+    this.#connection = connection
+  }
+
+  send(text: string): number {
+    this.sent.push(text)
+    if (this.unread === 0) return text.length
+    this.unread += text.length
+    return -1
+  }
+
+  getBufferedAmount(): number {
+    return this.unread
+  }
+
+  ping(payload: string): number {
+    this.pings.push(payload)
+    return 1
+  }
+
+  /** As the runtime does: the handler runs within the call. */
+  close(code: number): void {
+    if (this.code !== null) return
+    this.code = code
+    this.#connection.closed(code)
+  }
+}
+
+const turn = () => new Promise<void>((resolve) => queueMicrotask(resolve))
+
+describe('a connection that is gone', () => {
+  test('leaves no alarm, whatever the service does with it on its way out', async () => {
+    const { clock, connect } = house((peer) => {
+      peer.close(1000, 'over')
+      peer.admit({}, {})
+      peer.send('more')
+    })
+    const { connection, socket } = connect()
+    connection.received('end')
+    expect(clock.alarms).toBe(0)
+    await turn()
+    expect([socket.code, socket.sent, clock.alarms]).toEqual([1000, [], 0])
+  })
+
+  test('answers who asked for a sign of life, and leaves no alarm of that', async () => {
+    const { clock, connect } = house()
+    const { connection } = connect()
+    const verdicts: boolean[] = []
+    for (let i = 0; i < 3; i++) connection.probe((alive) => verdicts.push(alive))
+    connection.closed(1006)
+    expect([verdicts, clock.alarms]).toEqual([[false, false, false], 0])
+    await turn()
+  })
+
+  test('is closed once, and after the change in which that was decided', async () => {
+    const { told, connect } = house((peer) => {
+      for (let i = 0; i < 3; i++) peer.close(4409, 'taken_over')
+      told.push('decided')
+    })
+    connect().connection.received('x')
+    expect(told).toEqual(['decided'])
+    await turn()
+    expect(told).toEqual(['decided', 'lost'])
+  })
+
+  test('[RIDE-14] has said goodbye only when it closed with 1000 and nobody had closed it before', async () => {
+    const { told, connect } = house()
+    connect().connection.closed(1000)
+    connect().connection.closed(1001)
+    connect().connection.closed(1005)
+    const { connection } = connect()
+    connection.close(4102, 'heartbeat_timeout')
+    connection.closed(1000)
+    expect(told).toEqual(['goodbye', 'lost', 'lost', 'lost'])
+  })
+})
+
+describe('what a client may send', () => {
+  test('[WS-10] is the same on every connection it is admitted on', () => {
+    const client = {}
+    const { connect } = house((peer) => peer.admit({}, client))
+    let taken = 0
+    for (let i = 0; i < 10; i++) {
+      const { connection, socket } = connect()
+      // The first word is said before anybody knows who it is.
+      for (let message = 0; message < 6; message++) connection.received('x'.repeat(50))
+      taken += 6 - socket.sent.filter((text) => text.startsWith('rate_limited')).length
+      connection.closed(1006)
+    }
+    expect(taken).toBe(10 + 1_000 / 50)
+  })
+
+  test('[WS-10] is counted in bytes, not in characters', () => {
+    const { connect } = house()
+    const { connection, socket } = connect()
+    connection.received('語'.repeat(333))
+    connection.received('ab')
+    expect(socket.sent).toEqual([expect.stringContaining('rate_limited')])
+  })
+
+  test('[WS-2] and its attempts are given back, but not to one who keeps coming in', () => {
+    const client = {}
+    const { clock, connect, given } = house((peer) => peer.admit({}, client))
+    for (let i = 0; i < 50; i++) connect().connection.received('x')
+    expect(given()).toBe(20)
+    clock.leap(30_000)
+    for (let i = 0; i < 50; i++) connect().connection.received('x')
+    expect(given()).toBe(30)
+  })
+})
+
+describe('a pong', () => {
+  test('counts when it answers the ping that was marked, and not when it is made up', () => {
+    const { told, connect } = house()
+    const { connection, socket } = connect()
+    connection.probe(() => {})
+    connection.probe(() => {})
+    for (const payload of ['', '0', 'x', socket.pings[1] as string]) connection.ponged(payload)
+    expect(told).toEqual(['pinged'])
+    connection.ponged(socket.pings[0] as string)
+    connection.ponged(socket.pings[0] as string)
+    expect(told).toEqual(['pinged', 'ponged'])
+  })
+})
+
+test('our own mistake is a line in the log and says nothing to the client', async () => {
+  const { logged, connect } = house(() => {
+    throw new TypeError('secret detail')
+  })
+  const { connection, socket } = connect()
+  connection.received('x')
+  await turn()
+  expect(socket.sent).toEqual(['internal: The server made a mistake; it is in its log.'])
+  expect([socket.code, logged]).toEqual([1011, ['a message could not be handled']])
+})
+
+test('[WS-8] a mistake of the client is an answer and no line in the log', () => {
+  const { logged, connect } = house(() => {
+    throw fail('invalid_field', 'sdp is missing')
+  })
+  const { connection, socket } = connect()
+  connection.received('x')
+  expect([socket.sent, logged]).toEqual([['invalid_field: sdp is missing'], []])
+})
+
+describe('a client that does not read', () => {
+  test('[WS-11] may leave 256 KB, and is closed with 4101 over it', async () => {
+    const { connect } = house()
+    const { connection, socket } = connect()
+    socket.unread = 1
+    const half = 'x'.repeat(MAX_UNREAD / 2)
+    expect(connection.send(half)).toBe(true)
+    expect(connection.send(half)).toBe(false)
+    expect(connection.send('more')).toBe(false)
+    await turn()
+    expect([socket.code, socket.sent.length]).toEqual([4101, 2])
+  })
+
+  test('[WS-11] is closed by us and never by the runtime, however large a message may be', () => {
+    const handlers = house().door().handlers()
+    expect(handlers.backpressureLimit).toBeGreaterThan(MAX_UNREAD + 2 * 4096)
+    const { maxPayloadLength = 0, backpressureLimit = 0 } = handlers
+    expect(backpressureLimit - MAX_UNREAD).toBeGreaterThanOrEqual(maxPayloadLength)
+  })
+})
