@@ -1,8 +1,9 @@
 import { expect, test } from 'bun:test'
 import { createHmac, randomBytes, randomUUID } from 'node:crypto'
 import { callId } from '../core/ids.ts'
+import type { DirectTokens } from '../services/direct/trust.ts'
 import type { RideTokens } from '../services/ride/tokens.ts'
-import { rideTokens } from './tokens.ts'
+import { directTokens, rideTokens } from './tokens.ts'
 
 const secret = randomBytes(32)
 const tokens: RideTokens = rideTokens(secret)
@@ -90,4 +91,57 @@ test('a token of one kind never stands for the other', () => {
   // Not even where the text under the two codes would be the same but for the domain.
   const code = Buffer.from(tokens.join(callId(`1 ${id}`), 0), 'base64url')
   expect(tokens.readResume(Buffer.concat([code, Buffer.from(`0 1 ${id}`)]).toString('base64url'))).toBeNull()
+})
+
+const direct: DirectTokens = directTokens(secret)
+
+test('the resume token of a device says which it is and which generation it is for', () => {
+  for (const claim of [
+    { device: id, generation: 1 },
+    { device: 'é 2 x', generation: 4_294_967_295 },
+  ]) {
+    const token = direct.resume(claim.device, claim.generation)
+    expect(directTokens(secret).readResume(token)).toEqual(claim)
+    expect(directTokens(randomBytes(32)).readResume(token)).toBeNull()
+  }
+})
+
+test('the token to decline a call is good for that call only', () => {
+  const token = direct.reject(id)
+  expect(token).toBe(
+    createHmac('sha256', secret).update(`ringdown/direct-reject/1 ${id}`).digest('base64url'),
+  )
+  expect(direct.isReject(token, id)).toBe(true)
+  expect(direct.isReject(token, other)).toBe(false)
+  expect(directTokens(randomBytes(32)).isReject(token, id)).toBe(false)
+})
+
+test('[T-R5] no edited, random or foreign token resumes a device or declines a call', () => {
+  const resume = direct.resume(id, 1)
+  const reject = direct.reject(id)
+  const wrong = ['', '=', `${resume}=`, `${resume}A`, resume.slice(0, -1), '\ud800', 'x'.repeat(100_000)]
+  const mac = Buffer.from(resume, 'base64url').subarray(0, 32)
+  for (const claim of [`2 ${id}`, `1 ${other}`, `01 ${id}`, `1 ${id} `, `1  ${id}`, '']) {
+    wrong.push(Buffer.concat([mac, Buffer.from(claim)]).toString('base64url'))
+  }
+  for (let i = 0; i < 1000; i++) wrong.push(randomBytes(72).toString('base64url'))
+  for (const good of [resume, reject]) {
+    for (let i = 0; i < good.length; i++) {
+      for (const char of ['A', 'B', '_', '+', '=']) {
+        if (good[i] !== char) wrong.push(good.slice(0, i) + char + good.slice(i + 1))
+      }
+    }
+  }
+  for (const token of wrong) {
+    expect(direct.readResume(token), token.slice(0, 120)).toBeNull()
+    expect(direct.isReject(token, id), token.slice(0, 120)).toBe(false)
+  }
+  expect(direct.isReject(resume, id)).toBe(false)
+  expect(direct.readResume(reject)).toBeNull()
+})
+
+test('a token of a ride never stands for one of the direct service', () => {
+  expect(direct.readResume(tokens.resume(id, 0, 1))).toBeNull()
+  expect(tokens.readResume(direct.resume(`1 ${id}`, 0))).toBeNull()
+  expect(direct.isReject(tokens.join(id, 0), id)).toBe(false)
 })

@@ -1,13 +1,15 @@
 /**
- * Tokens that prove the right to sit in a leg of a ride. They are made from the server's secret, so nothing of them is
- * stored, and they outlive a restart. HMAC-SHA-256, RFC 2104; each kind of token has its own domain, so that one can
- * never stand for another.
+ * Tokens that prove the right to sit in a leg of a ride, or to speak for a device of the direct service. They are made
+ * from the server's secret, so nothing of them is stored, and they outlive a restart. HMAC-SHA-256, RFC 2104; each kind
+ * of token has its own domain, so that one can never stand for another.
  */
 import { timingSafeEqual } from 'node:crypto'
 import { type CallId, callId, type Side } from '../core/ids.ts'
 
 const JOIN = 'ringdown/join/1'
 const RESUME = 'ringdown/resume/1'
+const DIRECT_RESUME = 'ringdown/direct-resume/1'
+const DIRECT_REJECT = 'ringdown/direct-reject/1'
 const MAC_BYTES = 32
 
 /** What a resume token says: which leg, and how often it had come in. */
@@ -26,29 +28,56 @@ export interface Tokens {
 
 /** `secret`: at least 32 bytes from the system's random source. No method throws, whatever the token is. */
 export function rideTokens(secret: Uint8Array): Tokens {
-  const mac = (text: string) => new Bun.CryptoHasher('sha256', secret).update(text)
-
-  function join(id: CallId, side: Side): string {
-    return mac(`${JOIN} ${side} ${id}`).digest('base64url')
-  }
-
-  /** The code, then the claim it is over. */
-  function resume(id: CallId, side: Side, generation: number): string {
-    const claim = `${side} ${generation} ${id}`
-    const code = mac(`${RESUME} ${claim}`).digest()
-    return Buffer.concat([code, Buffer.from(claim)]).toString('base64url')
-  }
-
+  const join = (id: CallId, side: Side) => code(secret, `${JOIN} ${side} ${id}`).toString('base64url')
   return {
     join,
-    resume,
+    resume: (id, side, generation) => write(secret, RESUME, `${side} ${generation} ${id}`),
     isJoin: (token, id, side) => sameText(token, join(id, side)),
-    readResume(token) {
-      const claim = readClaim(Buffer.from(token, 'base64url').subarray(MAC_BYTES).toString())
-      // Compared as text: base64url can be written in more than one way, and we have written it in one.
-      return claim !== null && sameText(token, resume(claim.id, claim.side, claim.generation)) ? claim : null
-    },
+    readResume: (token) => readClaim(read(secret, RESUME, token) ?? ''),
   }
+}
+
+/** The device of a client, and how often it had come in. */
+export interface DeviceClaim {
+  readonly device: string
+  readonly generation: number
+}
+
+export interface DirectTokens {
+  resume(device: string, generation: number): string
+  readResume(token: string): DeviceClaim | null
+  reject(callId: string): string
+  isReject(token: string, callId: string): boolean
+}
+
+/** `secret`: as for `rideTokens`; may be the same. No method throws, whatever the token is. */
+export function directTokens(secret: Uint8Array): DirectTokens {
+  const reject = (id: string) => code(secret, `${DIRECT_REJECT} ${id}`).toString('base64url')
+  return {
+    resume: (device, generation) => write(secret, DIRECT_RESUME, `${generation} ${device}`),
+    readResume(token) {
+      const [, generation, device] = /^(\d{1,10}) (.+)$/s.exec(read(secret, DIRECT_RESUME, token) ?? '') ?? []
+      return device === undefined ? null : { device, generation: Number(generation) }
+    },
+    reject,
+    isReject: (token, id) => sameText(token, reject(id)),
+  }
+}
+
+function code(secret: Uint8Array, text: string): Buffer {
+  return new Bun.CryptoHasher('sha256', secret).update(text).digest()
+}
+
+/** A token that says something: the code, then the claim it is over. */
+function write(secret: Uint8Array, domain: string, claim: string): string {
+  return Buffer.concat([code(secret, `${domain} ${claim}`), Buffer.from(claim)]).toString('base64url')
+}
+
+/** What a token of this domain says, or null when it is none of ours. */
+function read(secret: Uint8Array, domain: string, token: string): string | null {
+  const claim = Buffer.from(token, 'base64url').subarray(MAC_BYTES).toString()
+  // Compared as text: base64url can be written in more than one way, and we have written it in one.
+  return sameText(token, write(secret, domain, claim)) ? claim : null
 }
 
 function readClaim(text: string): Claim | null {
