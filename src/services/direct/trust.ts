@@ -41,14 +41,16 @@ export interface DirectTokens {
 /** TURN and STUN servers with credentials that run out. */
 export interface Turn {
   /**
-   * For one user of one call, or of none yet. `seconds`: at least so long. Resolves within a second, with an empty list
-   * when there is no TURN or its provider does not answer.
+   * For one user of one call, or of none yet. `callId`: whatever tells users apart, such as call and leg (`callId.leg`);
+   * quotas of the TURN server count by it. `seconds`: how long at least, to which 2 min are added; null where no end is
+   * known, for TURN_TTL. Resolves within a second, and mostly at once; without credentials when there is no TURN or its
+   * provider does not answer (STUN servers are told nevertheless). Never rejects.
    */
-  credentials(who: { readonly callId: string; readonly seconds: number }): Promise<TurnCredentials>
+  credentials(who: { readonly callId: string; readonly seconds: number | null }): Promise<TurnCredentials>
 }
 
 export interface TurnCredentials {
   readonly iceServers: readonly IceServer[]
-  /** When they run out, by the wall clock; null when there are none. */
+  /** When they run out, by the wall clock; null when there are none, and when they do not. */
   readonly expiresAt: Millis | null
 }
