@@ -16,13 +16,15 @@ import type { CallId, Millis, Side } from '../../core/ids.ts'
 import type { Alarm, CallLog, Clock, Log, Metrics, Snapshots } from '../../core/ports.ts'
 import { type EndReason, fail } from '../../protocol/codes.ts'
 import type { DirectDown } from '../../protocol/direct.ts'
-import type { Device, DeviceIdentity } from './device.ts'
+import type { Device, KeptDevice } from './device.ts'
 
 export const CALLER: Side = 0
 export const CALLEE: Side = 1
 const PARTIES = ['caller', 'callee'] as const
 
 export interface CallWorld {
+  /** The one call that a device is a leg of, ringing out or active. */
+  readonly engaged: Map<Device, DirectCall>
   readonly clock: Clock
   readonly callLog: CallLog
   readonly snapshots: Snapshots
@@ -36,10 +38,6 @@ export interface CallWorld {
 export interface DirectDetail {
   readonly devices: readonly [KeptDevice, KeptDevice]
   readonly startedAt: Millis
-}
-
-export interface KeptDevice extends DeviceIdentity {
-  readonly generation: number
 }
 
 export class DirectCall {
@@ -82,7 +80,7 @@ export class DirectCall {
 
   /** The caller is in, and its clock runs. */
   begin(): void {
-    this.#caller.call = this
+    this.#world.engaged.set(this.#caller, this)
     this.apply({ is: 'join', side: CALLER })
     this.#setAlarm(this.#call.at === 'waiting' ? this.#call.until : null)
   }
@@ -91,7 +89,7 @@ export class DirectCall {
   recover(callee: Device): void {
     if (this.#call.at === 'ended') return
     this.#callee = callee
-    for (const device of [this.#caller, callee]) device.call = this
+    for (const device of [this.#caller, callee]) this.#world.engaged.set(device, this)
     const [next, effects] = recover(this.#call, this.#world.clock.now())
     this.#become(next, effects)
   }
@@ -119,7 +117,6 @@ export class DirectCall {
   ring(device: Device, incoming: DirectDown): void {
     if (this.#call.at !== 'waiting' || this.#callee !== null || this.#ringing.has(device)) return
     this.#ringing.add(device)
-    device.ringing.add(this)
     device.say(incoming)
     for (const text of this.#early) device.relay(text)
   }
@@ -131,7 +128,6 @@ export class DirectCall {
   /** A device is gone for good while it rang. */
   unring(device: Device): void {
     this.#ringing.delete(device)
-    device.ringing.delete(this)
   }
 
   /** The first device to accept is the callee's leg. Throws `call_not_ringing` for the others. */
@@ -139,7 +135,7 @@ export class DirectCall {
     if (this.#call.at !== 'waiting' || this.#callee !== null) throw fail('call_not_ringing')
     this.#callee = device
     this.#answer = answer
-    device.call = this
+    this.#world.engaged.set(device, this)
     const others = [...this.#ringing].filter((each) => each !== device)
     this.#stopRinging()
     for (const other of others) other.say(endOf(this.id, 'answered_elsewhere'))
@@ -242,17 +238,19 @@ export class DirectCall {
   /** The call is over. The legs have been told; devices that still ring are told now. */
   #finish(): void {
     const call = this.#call
+    const { engaged } = this.#world
     this.#alarm?.cancel()
     const stillRinging = [...this.#ringing]
     this.#stopRinging()
-    for (const device of [this.#caller, this.#callee]) if (device?.call === this) device.call = null
+    for (const device of [this.#caller, this.#callee]) {
+      if (device !== null && engaged.get(device) === this) engaged.delete(device)
+    }
     this.#early = []
     if (call.at === 'ended') for (const device of stillRinging) device.say(endOf(this.id, call.reason))
     this.#world.ended(this)
   }
 
   #stopRinging(): void {
-    for (const device of this.#ringing) device.ringing.delete(this)
     this.#ringing = new Set()
   }
 

@@ -6,7 +6,6 @@ import { Outbox, type Replay } from '../../core/outbox.ts'
 import type { Alarm, DirectoryKey, Peer } from '../../core/ports.ts'
 import { codes } from '../../protocol/codes.ts'
 import { type DirectDown, writeDirect } from '../../protocol/direct.ts'
-import type { DirectCall } from './call.ts'
 
 /** Characters kept for a device: an offer of the largest size, and what goes with it. */
 const KEPT_CHARS = 2 * 64 * 1024
@@ -20,6 +19,11 @@ export interface DeviceIdentity {
   readonly line: string
 }
 
+/** What of a device is kept with an active call, so that it may resume after a restart. Plain JSON. */
+export interface KeptDevice extends DeviceIdentity {
+  readonly generation: number
+}
+
 export class Device {
   readonly id: string
   readonly clientId: string
@@ -29,10 +33,6 @@ export class Device {
   key: DirectoryKey | null
   /** How often it came in; its resume token is good for the last time only. */
   generation = 1
-  /** The one call it is a leg of, ringing out or active. */
-  call: DirectCall | null = null
-  /** Calls that ring it. */
-  readonly ringing = new Set<DirectCall>()
   /** Ids whose key it looked up, oldest first. */
   readonly watching = new Set<string>()
   /** Removes it when it does not come back. */

@@ -19,7 +19,7 @@ export interface KeysDeps {
 /** Owner of a key that a proven identity set. */
 export const BY_IDENTITY = 'identity'
 /** Owner of a key after an operator's reset. */
-const NOBODY = ''
+export const NOBODY = ''
 /** Lookups of one client: 30 at once, and 70 in fifteen minutes, so that nobody copies the directory. */
 const LOOKUPS = 30
 const LOOKUP_WINDOW = (15 * 60_000 * LOOKUPS) / 70
@@ -65,15 +65,13 @@ export class Keys {
     this.#count(device)
     const changes = await this.#deps.directory.history(clientId, after, HISTORY_PAGE + 1)
     if (changes.length === 0 && after === 0) throw fail('key_not_found')
-    const shown = changes
-      .slice(0, HISTORY_PAGE)
-      .map(({ version, publicKey, changedAt, previous, hash }) => ({
-        version,
-        publicKey,
-        changedAt,
-        previous,
-        hash,
-      }))
+    const shown = changes.slice(0, HISTORY_PAGE).map(({ version, publicKey, changedAt, previous, hash }) => ({
+      version,
+      publicKey,
+      changedAt,
+      previous,
+      hash,
+    }))
     return { type: 'PKD_HISTORY', payload: { clientId, changes: shown, more: changes.length > HISTORY_PAGE } }
   }
 

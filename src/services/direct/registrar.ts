@@ -1,0 +1,250 @@
+/**
+ * Who somebody is: registering, proving, resuming, and being gone. Deliberately not here: what a device does once it is
+ * registered (switchboard.ts, keys.ts), and how a signature is checked (auth).
+ */
+import type { Millis } from '../../core/ids.ts'
+import type { Clock, Directory, Log, Metrics, Peer } from '../../core/ports.ts'
+import { fail, NORMAL_CLOSE } from '../../protocol/codes.ts'
+import { CLIENT_ID, type DirectDown, writeDirect } from '../../protocol/direct.ts'
+import { type Clients, MOST_DEVICES } from './clients.ts'
+import { Device, type KeptDevice } from './device.ts'
+import { NOBODY } from './keys.ts'
+import type { Challenge, Said } from './session.ts'
+import type { DirectTokens, IdentityMode, Proofs, TurnCredentials } from './trust.ts'
+
+export interface RegistrarDeps {
+  readonly identity: IdentityMode
+  /** The name that proofs are made for: what clients connect to. */
+  readonly host: string
+  readonly grace: Millis
+  readonly limits: (DirectDown & { type: 'WELCOME' })['payload']['limits']
+  readonly clients: Clients
+  readonly directory: Directory
+  readonly proofs: Proofs
+  readonly tokens: DirectTokens
+  readonly clock: Clock
+  readonly metrics: Metrics
+  readonly log: Log
+  /** A random UUID. */
+  readonly newId: () => string
+  /** TURN credentials for a client that is in no call yet. */
+  readonly credentials: () => Promise<TurnCredentials>
+  /** A device is registered, or is back. */
+  readonly came: (device: Device, how: 'new' | 'back') => void
+  /** A device's connection is lost and may come back; it said goodbye; it is gone for good. */
+  readonly left: (device: Device, how: 'lost' | 'goodbye' | 'gone') => void
+}
+
+/** A nonce is good for so long. */
+const NONCE_GOOD: Millis = 30_000
+const FEATURES = ['resume', 'negotiate', 'identity', 'history', 'turn']
+
+/** What a REGISTER proves, checked and not yet written down. */
+type Proof =
+  | { is: 'none' }
+  | { is: 'token' }
+  /** By this key; the id is bound to it already, or is to be bound; and then to the next one. */
+  | { is: 'key'; key: string; bound: boolean; next: string | null }
+
+export class Registrar {
+  readonly #deps: RegistrarDeps
+
+  constructor(deps: RegistrarDeps) {
+    this.#deps = deps
+  }
+
+  hello(): [Challenge, DirectDown] {
+    const { proofs, clock, limits } = this.#deps
+    const nonce = proofs.nonce()
+    const welcome: DirectDown = { type: 'WELCOME', payload: { nonce, features: [...FEATURES], limits } }
+    return [{ nonce, expiresAt: clock.now() + NONCE_GOOD }, welcome]
+  }
+
+  /** Rejects with `invalid_client_id`, `client_id_taken`, `identity_required`, `identity_invalid`, `key_refused`. */
+  async register(said: Said<'REGISTER'>, challenge: Challenge | null, peer: Peer): Promise<Device> {
+    const { clients, directory, newId, came } = this.#deps
+    const clientId = checkId(said.clientId)
+    const proof = await this.#checkProof(said, challenge, null)
+    const proven = proof.is !== 'none'
+    // Whoever is there and alive stays, and then nothing is bound either.
+    await this.#makeRoom(clientId, proven)
+    await this.#bind(clientId, proof)
+    const { key } = await directory.find(clientId)
+    this.#checkRoom(clientId, proven)
+    if (!peer.open) throw fail('not_registered')
+    const device = new Device({ id: newId(), clientId, proven, line: newId() }, key, peer)
+    clients.add(device)
+    peer.admit({ client: clientId }, device)
+    await this.#sayRegistered(device)
+    came(device, 'new')
+    return device
+  }
+
+  /** A registered device proves its identity after all. Rejects as `register` does. */
+  async prove(said: Said<'REGISTER'>, challenge: Challenge | null, device: Device): Promise<void> {
+    const proof = await this.#checkProof(said, challenge, device)
+    await this.#bind(device.clientId, proof)
+    device.proven = proof.is !== 'none'
+    await this.#sayRegistered(device)
+  }
+
+  /** Throws `resume_failed`. */
+  resume({ resumeToken, received }: Said<'RESUME'>, peer: Peer): Device {
+    const { tokens, clients, metrics, came } = this.#deps
+    const claim = tokens.readResume(resumeToken)
+    const device = claim === null ? null : clients.byId(claim.device)
+    const replay = device?.generation === claim?.generation ? device?.back(peer, received) : null
+    if (device == null || replay == null) throw fail('resume_failed')
+    peer.admit({ client: device.clientId }, device)
+    const { frames, gap } = replay
+    const payload = { replayed: frames.length, resumeToken: tokens.resume(device.id, device.generation) }
+    peer.send(writeDirect({ type: 'RESUMED', payload: gap ? { ...payload, gap } : payload }))
+    for (const text of frames) peer.send(text)
+    metrics.resumed('direct')
+    came(device, 'back')
+    return device
+  }
+
+  /** A device's connection is gone: for good, or until it comes back within the grace. */
+  lost(device: Device, peer: Peer, goodbye: boolean): void {
+    if (!device.lost(peer)) return
+    this.#deps.left(device, goodbye ? 'goodbye' : 'lost')
+    if (goodbye || this.#deps.grace <= 0) this.#drop(device)
+    else this.#awaitBack(device)
+  }
+
+  /** The device of a call that outlived the last process: it may resume, and is not rung. */
+  recover(kept: KeptDevice): Device {
+    const { clients } = this.#deps
+    const known = clients.byId(kept.id)
+    if (known !== null) return known
+    const device = new Device(kept, null, null)
+    device.generation = kept.generation
+    clients.keep(device)
+    this.#awaitBack(device)
+    return device
+  }
+
+  /** An operator takes the binding of an id away, and frees its key. False when there is none. */
+  async reset(clientId: string): Promise<boolean> {
+    const { directory, clients, log } = this.#deps
+    const found = await directory.reset(checkId(clientId))
+    for (const device of clients.of(clientId)) {
+      device.proven = false
+      if (device.key !== null) device.key = { ...device.key, owner: NOBODY }
+    }
+    if (found) log.warn({ client: clientId }, 'identity reset by an operator')
+    return found
+  }
+
+  /** Changes nothing: what is wrong is found before anything is written down. */
+  async #checkProof(
+    said: Said<'REGISTER'>,
+    challenge: Challenge | null,
+    device: Device | null,
+  ): Promise<Proof> {
+    const { identity: mode, proofs, directory } = this.#deps
+    if (mode === 'open') return { is: 'none' }
+    if (mode === 'jwt') {
+      if (said.token === undefined) throw fail('identity_required')
+      if (!(await proofs.checkToken(said.token, said.clientId))) throw fail('identity_invalid')
+      return { is: 'token' }
+    }
+    const { identity, key } = await directory.find(said.clientId)
+    if (said.identityKey === undefined) {
+      if (identity !== null) throw fail('identity_required')
+      return { is: 'none' }
+    }
+    const next = this.#checkSignatures(said, challenge)
+    if (identity !== null && identity.publicKey !== said.identityKey) throw fail('identity_invalid')
+    // A key that somebody set is not handed over to whoever binds the id first.
+    if (identity === null && key !== null && key.owner !== NOBODY && key.owner !== device?.line) {
+      throw fail('key_refused', 'This id has a key; bind it from the connection that set it.')
+    }
+    return { is: 'key', key: said.identityKey, bound: identity !== null, next }
+  }
+
+  /** Returns the key that the id is handed over to, or null. */
+  #checkSignatures(said: Said<'REGISTER'>, challenge: Challenge | null): string | null {
+    const { proofs, host, clock } = this.#deps
+    const { clientId, identityKey = '', signature = '', rotation } = said
+    if (challenge === null || clock.now() > challenge.expiresAt) {
+      throw fail('identity_invalid', 'Ask for a nonce with HELLO first; it is good once, for 30 s.')
+    }
+    const { nonce } = challenge
+    if (!proofs.provesIdentity(identityKey, signature, { clientId, nonce, host }))
+      throw fail('identity_invalid')
+    if (rotation === undefined) return null
+    const newKey = rotation.newIdentityKey
+    const claim = { clientId, newKey, nonce, host }
+    if (!proofs.provesRotation(identityKey, rotation.signature, claim)) throw fail('identity_invalid')
+    return newKey
+  }
+
+  async #bind(clientId: string, proof: Proof): Promise<void> {
+    if (proof.is !== 'key') return
+    const { directory, clock, log } = this.#deps
+    const boundAt = clock.now()
+    const { key, bound, next } = proof
+    if (!bound && !(await directory.bind(clientId, null, { publicKey: key, boundAt })))
+      throw fail('identity_invalid')
+    if (next === null) return
+    if (!(await directory.bind(clientId, key, { publicKey: next, boundAt }))) throw fail('identity_invalid')
+    log.info({ client: clientId }, 'identity rotated')
+  }
+
+  /**
+   * Proven devices of one client live side by side, up to a number. Without proof a client id has one device. A living
+   * one stays, and whoever comes second is told so; one that does not answer any more makes room.
+   */
+  async #makeRoom(clientId: string, proven: boolean): Promise<void> {
+    const { clients } = this.#deps
+    for (const holder of clients.of(clientId)) {
+      const together = proven && holder.proven
+      if (together && clients.of(clientId).length < MOST_DEVICES) continue
+      const { peer } = holder
+      if (peer === null) clients.retire(holder)
+      else if (!(await isAlive(peer))) this.#drop(holder)
+      else if (!together) throw fail('client_id_taken')
+    }
+    this.#checkRoom(clientId, proven)
+  }
+
+  #checkRoom(clientId: string, proven: boolean): void {
+    const holders = this.#deps.clients.of(clientId)
+    const together = proven && holders.every((holder) => holder.proven)
+    if (holders.length >= (together ? MOST_DEVICES : 1)) throw fail('client_id_taken')
+  }
+
+  async #sayRegistered(device: Device): Promise<void> {
+    const { iceServers, expiresAt } = await this.#deps.credentials()
+    const { clientId, id, generation } = device
+    const resumeToken = this.#deps.tokens.resume(id, generation)
+    device.say({
+      type: 'REGISTERED',
+      payload: { clientId, resumeToken, iceServers: [...iceServers], iceExpiresAt: expiresAt },
+    })
+  }
+
+  #awaitBack(device: Device): void {
+    const { clock, grace } = this.#deps
+    device.grace = clock.alarm(clock.now() + grace, () => this.#drop(device))
+  }
+
+  /** A device is gone for good. */
+  #drop(device: Device): void {
+    this.#deps.clients.remove(device)
+    device.close(NORMAL_CLOSE, '')
+    this.#deps.left(device, 'gone')
+  }
+}
+
+/** Throws `invalid_client_id`. */
+export function checkId(clientId: string): string {
+  if (!CLIENT_ID.test(clientId)) throw fail('invalid_client_id')
+  return clientId
+}
+
+function isAlive(peer: Peer): Promise<boolean> {
+  return new Promise((resolve) => peer.probe(resolve))
+}
