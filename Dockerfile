@@ -31,10 +31,14 @@ RUN groupadd --gid 1000 node \
  && useradd --uid 1000 --gid node --no-create-home --home-dir /data --shell /usr/sbin/nologin node \
  && install --directory --owner=node --group=node --mode=0700 /data
 
+# The operator's commands, as: docker compose exec ringdown ringdown keys show
+RUN printf '#!/bin/sh\nexec bun /app/src/cli/main.ts "$@"\n' > /usr/local/bin/ringdown \
+ && chmod 755 /usr/local/bin/ringdown
+
 COPY --from=build /app/bin/bun /usr/local/bin/bun
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
-COPY package.json LICENSE ./
+COPY package.json database.sql LICENSE ./
 COPY deploy/health.ts deploy/
 COPY src src
 

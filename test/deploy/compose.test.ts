@@ -1,6 +1,6 @@
 /** docker-compose.yml, as docker-compose itself understands it, and by what we want of it. */
 import { describe, expect, test } from 'bun:test'
-import { copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { options } from '../../src/config/options.ts'
@@ -9,7 +9,8 @@ import { testWith } from '../kit/need.ts'
 const ROOT = join(import.meta.dir, '../..')
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
 // biome-ignore lint/suspicious/noExplicitAny: a file of any shape.
-const file = Bun.YAML.parse(read('docker-compose.yml')) as any
+const parse = (text: string) => Bun.YAML.parse(text) as any
+const file = parse(read('docker-compose.yml'))
 const service = file.services.ringdown
 
 /** Sockets and files that the server needs besides those of phones. */
@@ -30,7 +31,7 @@ describe('the service', () => {
 
   test('takes its settings from .env, but for the folder of its volume', () => {
     expect(service.env_file).toBe('.env')
-    expect(service.environment).toEqual({ DATA_DIR: '/data' })
+    expect(service.environment).toMatchObject({ DATA_DIR: '/data' })
     expect(service.volumes).toEqual(['data:/data'])
     expect(file.volumes).toHaveProperty('data')
     expect(read('Dockerfile')).toContain('VOLUME /data\n')
@@ -77,22 +78,31 @@ testWith('docker-compose', "the document's docker-compose reads it, and a copied
       stdout: 'pipe',
       stderr: 'pipe',
     })
-    return { code: exitCode, out: stdout.toString(), err: stderr.toString() }
+    const err = stderr.toString()
+    return {
+      err,
+      service: exitCode === 0 ? parse(stdout.toString()).services.ringdown : null,
+    }
   }
   expect(config().err).toContain('.env')
-  copyFileSync(join(ROOT, '.env.example'), join(folder, '.env'))
-  const { code, out, err } = config()
-  rmSync(folder, { recursive: true })
+  const example = read('.env.example')
+  writeFileSync(join(folder, '.env'), example)
+  const { err, service: understood } = config()
   expect(err).toBe('')
-  expect(code).toBe(0)
-  // biome-ignore lint/suspicious/noExplicitAny: a file of any shape.
-  const understood = (Bun.YAML.parse(out) as any).services.ringdown
   expect(understood).toMatchObject({
     mem_limit: '128m',
     memswap_limit: '128m',
     network_mode: 'host',
     read_only: true,
     ulimits: { nofile: service.ulimits.nofile },
-    environment: { DATA_DIR: '/data', SERVER_ADDR: '127.0.0.1:47880', SESSION_DURATION: '60s' },
+    environment: {
+      DATA_DIR: '/data',
+      MAX_CONNECTIONS: '8000',
+      SERVER_ADDR: '127.0.0.1:47880',
+      SESSION_DURATION: '60s',
+    },
   })
+  writeFileSync(join(folder, '.env'), example.replace(/^#(MAX_CONNECTIONS|DATA_DIR)=.*$/gm, '$1=500'))
+  expect(config().service.environment).toMatchObject({ DATA_DIR: '/data', MAX_CONNECTIONS: '500' })
+  rmSync(folder, { recursive: true })
 })

@@ -92,6 +92,14 @@ describe.if(possible)('the image', () => {
     expect(bytes / 1e6).toBeLessThan(40)
   })
 
+  test('has every file that the server could come to load', () => {
+    const built = image.exec(
+      ['bun', 'build', '--target=bun', '--outdir=/tmp/all', '/app/src/cli/main.ts'],
+      env,
+    )
+    expect(built).toMatchObject({ code: 0 })
+  })
+
   test('serves as user 1000 without any right on a read-only root, and stops when told', async () => {
     image.mountAsContainer()
     const health = image.healthCommand()
@@ -113,16 +121,20 @@ describe.if(possible)('the image', () => {
       output: expect.stringContaining('"ready":true'),
     })
 
+    const guide = readFileSync(join(ROOT, 'docs/operate.md'), 'utf8')
+    const backup = /^docker compose exec ringdown (bun .*)$/m.exec(guide)?.[1] ?? ''
+    expect(image.exec(['sh', '-c', backup], env)).toEqual({ code: 0, output: '' })
+    expect(filesIn(join(image.root, 'data'))).toContain('backup.db')
+
     const ended = new Promise((resolve) => server.once('exit', resolve))
     server.kill('SIGTERM')
     expect(await ended, output()).toBe(0)
   })
 
-  test('checks its settings when it is asked to', () => {
-    const [entry = '', main = ''] = JSON.parse(values('ENTRYPOINT')[0] ?? '[]')
-    expect(image.exec([entry, main, 'config'], env)).toMatchObject({ code: 0 })
-    const bad = image.exec([entry, main, 'config'], { ...env, DB_PORT: 'x' })
-    expect(bad).toMatchObject({ code: 1, output: expect.stringContaining('DB_PORT') })
+  test("has the operator's commands under one name", () => {
+    expect(image.exec(['ringdown', 'config'], env)).toMatchObject({ code: 0 })
+    const bad = image.exec(['ringdown', 'config'], { ...env, DB_PORT: 'x y' })
+    expect(bad).toMatchObject({ code: 1, output: expect.stringContaining('DB_PORT holds "x y"') })
   })
 })
 
