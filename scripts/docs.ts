@@ -1,5 +1,5 @@
 /**
- * Writes the pages of `docs/` that are made from the source: `npm run docs`. A test compares them with what is
+ * Writes what is made from the source, pages of `docs/` above all: `npm run docs`. A test compares them with what is
  * committed. Each generator is a file and the function that makes its text; another page is another row.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -8,6 +8,7 @@ import { groups, type Option } from '../src/config/options.ts'
 import { defaultOf } from '../src/config/read.ts'
 import { type Code, codes, endReasons, NORMAL_CLOSE, type Retry } from '../src/protocol/codes.ts'
 import { asyncapi } from './docs/asyncapi.ts'
+import { envExample } from './docs/env-example.ts'
 import { openapi } from './docs/openapi.ts'
 
 export const ROOT = join(import.meta.dir, '..')
@@ -23,6 +24,7 @@ export const pages: readonly Page[] = [
   { path: 'docs/codes.md', make: codesPage },
   { path: 'docs/openapi.json', make: openapi },
   { path: 'docs/asyncapi.json', make: asyncapi },
+  { path: '.env.example', make: envExample },
 ]
 
 const MADE = (from: string) =>

@@ -1,8 +1,4 @@
-/**
- * Writes `.env.example` from the table of options: `node scripts/run.mjs bun scripts/docs/env-example.ts`. A test says when
- * that is due.
- */
-import { join } from 'node:path'
+/** `.env.example`, from the table of options. */
 import { groups, type Option } from '../../src/config/options.ts'
 
 /** What the reference documents name stands there ready to be changed; what they do not, as a comment. */
@@ -65,5 +61,3 @@ function wrapped(text: string): string {
   }
   return lines.map((line) => `${line}\n`).join('')
 }
-
-if (import.meta.main) await Bun.write(join(import.meta.dir, '../../.env.example'), envExample())

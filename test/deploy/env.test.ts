@@ -2,7 +2,6 @@ import { expect, test } from 'bun:test'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { envExample } from '../../scripts/docs/env-example.ts'
 import { type Option, options } from '../../src/config/options.ts'
 import { readConfig } from '../../src/config/read.ts'
 
@@ -31,10 +30,6 @@ const DOCUMENT: Record<string, string> = {
   DB_USERNAME: '',
   DB_PASSWORD: '',
 }
-
-test('.env.example is what the table of options makes of it', () => {
-  expect(text, 'make it again: node scripts/run.mjs bun scripts/docs/env-example.ts').toBe(envExample())
-})
 
 test('it has every option once, and no secret', () => {
   expect(entries.map(({ name }) => name).sort()).toEqual(Object.keys(options).sort())
