@@ -13,8 +13,7 @@ function message<const T extends string, F extends TProperties>(type: T, payload
   return Type.Object({ type: Type.Literal(type), payload: Type.Object(payload) }, { description })
 }
 
-/** Format of a client id. The document's, anchored so that a newline at the end is none of it. */
-export const CLIENT_ID = /^[a-zA-Z0-9_-]{1,64}$/
+export { CLIENT_ID } from './directory.ts'
 
 /** Checked by the service, so that a wrong one is `INVALID_CLIENT_ID` and not just a wrong field. */
 const clientId = Type.String({ description: 'matches ^[a-zA-Z0-9_-]{1,64}$' })

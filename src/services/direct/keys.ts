@@ -6,6 +6,7 @@ import { Limiter } from '../../core/limiter.ts'
 import type { Clock, Directory, DirectoryKey } from '../../core/ports.ts'
 import { fail } from '../../protocol/codes.ts'
 import type { DirectDown } from '../../protocol/direct.ts'
+import { chained } from '../../protocol/directory.ts'
 import type { Clients } from './clients.ts'
 import type { Device } from './device.ts'
 
@@ -111,15 +112,6 @@ export class Keys {
     const fingerprint = this.#deps.digest(publicKey)
     return { type, payload: { clientId, publicKey, version, changedAt, fingerprint, hash } }
   }
-}
-
-/** The text whose SHA-256 is the hash of a change. docs/protocol.md, DIRECT-25. */
-export function chained(
-  clientId: string,
-  change: Pick<DirectoryKey, 'version' | 'publicKey' | 'changedAt' | 'previous'>,
-): string {
-  const { version, publicKey, changedAt, previous } = change
-  return JSON.stringify(['ringdown/pkd/1', clientId, version, publicKey, changedAt, previous])
 }
 
 /**
