@@ -86,7 +86,7 @@ export class HttpDoor<Data> {
 
   async #answer(request: Request, server: Server<Data>): Promise<Response | undefined> {
     try {
-      const url = new URL(request.url)
+      const url = urlOf(request)
       const socket = server.requestIP(request)?.address ?? ''
       if (this.#deps.sockets.paths.includes(url.pathname)) return this.#upgrade(request, url, socket, server)
       const [path, id] = patternOf(url.pathname)
@@ -135,13 +135,33 @@ export class HttpDoor<Data> {
 /** RFC 9110 section 15.5.22 and RFC 6455 section 4.4. */
 const UPGRADE = { upgrade: 'websocket', 'sec-websocket-version': '13' }
 
+/**
+ * The runtime puts a host before the path only when it can read one. Without any, as HTTP/1.0 health checks come, the
+ * path is good enough; one that cannot be read is refused, RFC 9112 section 3.2.
+ */
+function urlOf(request: Request): URL {
+  const hostless = (request.headers.get('host') ?? '') === '' && request.url.startsWith('/')
+  try {
+    return new URL(hostless ? `http://localhost${request.url}` : request.url)
+  } catch {
+    throw fail('bad_request', 'The Host header cannot be read.')
+  }
+}
+
 /** RFC 6455 section 4.2.1. The runtime checks as well, but answers some of these with a status that says nothing. */
 function checkHandshake(headers: Headers): void {
-  if (headers.get('upgrade')?.toLowerCase() !== 'websocket') throw fail('upgrade_required')
+  if (!names(headers, 'upgrade', 'websocket') || !names(headers, 'connection', 'upgrade'))
+    throw fail('upgrade_required')
   if (headers.get('sec-websocket-version') !== '13') throw fail('upgrade_required')
   if (!/^[A-Za-z0-9+/]{21}[AQgw]==$/.test(headers.get('sec-websocket-key') ?? '')) {
     throw fail('bad_request', 'Sec-WebSocket-Key must be 16 bytes in base64.')
   }
+}
+
+/** Whether a header that is a list has this in it. */
+function names(headers: Headers, header: string, value: string): boolean {
+  const list = (headers.get(header) ?? '').toLowerCase().split(',')
+  return list.some((each) => each.trim() === value)
 }
 
 /** `/sessions/abc` is asked for as `/sessions/:id`. One level, and no other route has a variable part. */
