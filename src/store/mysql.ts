@@ -19,7 +19,7 @@ export interface MysqlSettings {
 export type Value = string | null
 
 /** Making a connection, and each statement, may take so long. */
-const PATIENCE: Millis = 5000
+export const PATIENCE: Millis = 5000
 
 /** The database did answer, and the answer is no. After any other error nobody knows what it did. */
 export class Refusal extends Error {

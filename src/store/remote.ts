@@ -1,8 +1,9 @@
 /** Reading the log of calls in MySQL, over a connection of its own: a long query holds up no row on its way there. */
+import type { Millis } from '../core/ids.ts'
 import type { CallHistory, CallQuery, CallRow, Clock } from '../core/ports.ts'
 import { fail } from '../protocol/codes.ts'
 import { COLUMNS, conditions, type LocalHistory, type StoredCall, toRow } from './history.ts'
-import { connect, type MysqlConnection, type MysqlSettings, Refusal, type Value } from './mysql.ts'
+import { connect, type MysqlConnection, type MysqlSettings, PATIENCE, Refusal, type Value } from './mysql.ts'
 
 /** The carrier makes the table with its first connection; until then there are no calls. */
 const NO_SUCH_TABLE = 1146
@@ -55,7 +56,8 @@ export class RemoteHistory implements CallHistory {
   async #rows(sql: string, values: readonly Value[]): Promise<CallRow[]> {
     if (this.#waiting >= WAITING || this.#closed) throw fail('storage_unavailable')
     this.#waiting++
-    const answer = this.#last.then(() => this.#ask(sql, values))
+    const deadline = this.#deps.clock.now() + PATIENCE
+    const answer = this.#last.then(() => this.#ask(sql, values, deadline))
     this.#last = answer.catch(() => {})
     try {
       return (await answer).map(toRow)
@@ -67,7 +69,9 @@ export class RemoteHistory implements CallHistory {
     }
   }
 
-  async #ask(sql: string, values: readonly Value[]): Promise<StoredCall[]> {
+  async #ask(sql: string, values: readonly Value[], deadline: Millis): Promise<StoredCall[]> {
+    // Those that queued behind one without an answer have waited as long as it did.
+    if (this.#deps.clock.now() >= deadline) throw new Error('too late')
     if (!this.#connection?.alive) this.#connection = await connect(this.#deps.settings, this.#deps.clock)
     if (this.#closed) this.#connection.close()
     return await this.#connection.rows<StoredCall>(sql, values)
