@@ -1,6 +1,6 @@
--- The log of calls, for MySQL 5.7 or newer and MariaDB 10.3 or newer. The server runs this file when it first connects.
--- A table that is there already is kept as it is; columns and the unique index that it lacks are added to it.
--- Times are UTC. Ids are compared byte by byte, hence the binary collation.
+-- The log of calls and the directory of direct calls, for MySQL 5.7 or newer and MariaDB 10.3 or newer. The server runs
+-- this file when it first connects. A table that is there already is kept as it is; columns and the unique index that
+-- call_logs lacks are added to it. Times are UTC. Ids are compared byte by byte, hence the binary collations.
 
 CREATE TABLE IF NOT EXISTS call_logs (
   id INT AUTO_INCREMENT PRIMARY KEY,
@@ -26,3 +26,22 @@ CREATE TABLE IF NOT EXISTS call_logs (
   KEY call_logs_passenger (passenger_id),
   KEY call_logs_created (created_at)
 ) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Who a client id of direct calls is, since it first proved it.
+CREATE TABLE IF NOT EXISTS direct_identities (
+  client_id VARCHAR(64) NOT NULL PRIMARY KEY,
+  public_key VARCHAR(512) NOT NULL,             -- SubjectPublicKeyInfo in DER, base64url
+  bound_at BIGINT NOT NULL                      -- milliseconds since 1970
+) DEFAULT CHARACTER SET ascii COLLATE ascii_bin;
+
+-- The keys of direct calls: a row for each change, chained by its hash. The highest version is the key as it stands.
+CREATE TABLE IF NOT EXISTS direct_keys (
+  client_id VARCHAR(64) NOT NULL,
+  version INT NOT NULL,                         -- from 1, without a gap
+  public_key TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, -- as the client gave it
+  changed_at BIGINT NOT NULL,                   -- milliseconds since 1970
+  previous VARCHAR(64) NOT NULL,                -- hash of the version before, empty for the first
+  hash VARCHAR(64) NOT NULL,
+  owner VARCHAR(64) NOT NULL,                   -- who may change it; empty for anybody, after a reset
+  PRIMARY KEY (client_id, version)
+) DEFAULT CHARACTER SET ascii COLLATE ascii_bin;

@@ -119,7 +119,8 @@ export interface BoundIdentity {
 
 /**
  * Who a client id is, and what its key is. Every change is whole or not at all, and on disk (or in the database) when
- * it resolves. Methods reject with `storage_unavailable` when the database does not answer within its deadline.
+ * it resolves. Methods reject with `storage_unavailable` when the database does not answer within its deadline, 2 s; a
+ * change whose answer was lost may have happened then.
  */
 export interface Directory {
   find(
@@ -133,7 +134,7 @@ export interface Directory {
   put(clientId: string, key: DirectoryKey): Promise<boolean>
   /** Changes with a version above `after`, oldest first. */
   history(clientId: string, after: number, limit: number): Promise<DirectoryKey[]>
-  /** Takes the binding of an id away, and the ownership of its key; the key and its history stay. False when there is none. */
+  /** Takes the binding of an id away, and the ownership of its key; the key and its history stay. False when it had neither. */
   reset(clientId: string): Promise<boolean>
 }
 

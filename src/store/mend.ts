@@ -14,7 +14,7 @@ const LARGEST_LOG_BYTES = 256 * 1024 * 1024
 /** Those that a running server cannot do without, and that stay small. */
 const SMALL_TABLES = ['meta', 'snapshots', 'outbox', 'refused']
 /** Tables whose rows are worth saving, in this order. */
-const SAVED = ['call_logs', 'outbox', 'refused', 'snapshots', 'receipts']
+const SAVED = ['call_logs', 'outbox', 'refused', 'snapshots', 'receipts', 'direct_identities', 'direct_keys']
 /** Rows that are looked for one by one where a part of a table cannot be read. */
 const MOST_PROBES = 100_000
 

@@ -1,6 +1,6 @@
 /**
  * The tables of the local file. `call_logs` has the columns of the reference document, then ours; `database.sql` in
- * the root of the repository is the same table for MySQL. The number of the last migration is the file's
+ * the root of the repository is the same for MySQL, with the directory of direct calls. The number of the last migration is the file's
  * `user_version`.
  */
 import type { Database } from 'bun:sqlite'
@@ -60,6 +60,24 @@ export const MIGRATIONS: readonly string[] = [
     digest TEXT NOT NULL,
     answer TEXT NOT NULL,
     expires INTEGER NOT NULL
+  );
+  `,
+  `
+  -- Who a client id of direct calls is, and every state its key has had.
+  CREATE TABLE direct_identities (
+    client_id TEXT NOT NULL PRIMARY KEY,
+    public_key TEXT NOT NULL,
+    bound_at INTEGER NOT NULL
+  );
+  CREATE TABLE direct_keys (
+    client_id TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    public_key TEXT NOT NULL,
+    changed_at INTEGER NOT NULL,
+    previous TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    PRIMARY KEY (client_id, version)
   );
   `,
 ]

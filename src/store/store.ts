@@ -1,14 +1,17 @@
 /**
- * The store: the log of calls, the snapshots of live ones, and receipts. The only room that knows SQL.
+ * The store: the log of calls, the snapshots of live ones, receipts, and the directory of direct calls. The only room
+ * that knows SQL.
  *
- * Whatever the database of the log is, everything goes into one local SQLite file first (`file.ts`), in groups and
- * synced (`journal.ts`). Without a MySQL the log stays there. With one, rows are carried over and then removed here.
+ * Whatever the database of the log is, calls go into one local SQLite file first (`file.ts`), in groups and synced
+ * (`journal.ts`). Without a MySQL the log stays there. With one, rows are carried over and then removed here. The
+ * directory is in the one or in the other: several servers must agree on who somebody is.
  * The room touches that file, MySQL, and the clock it is given. Not here: what a call is, and when one is recorded.
  */
 import type { CallId, Millis } from '../core/ids.ts'
-import type { CallHistory, CallLog, Clock, Log, Receipts, Snapshots } from '../core/ports.ts'
+import type { CallHistory, CallLog, Clock, Directory, Log, Receipts, Snapshots } from '../core/ports.ts'
 import { Calls } from './calls.ts'
 import { Carrier } from './carrier.ts'
+import { LocalDirectory } from './directory.ts'
 import { LocalFile } from './file.ts'
 import { LocalHistory } from './history.ts'
 import { Journal } from './journal.ts'
@@ -16,6 +19,7 @@ import type { MysqlSettings } from './mysql.ts'
 import { Outbox } from './outbox.ts'
 import { LocalReceipts } from './receipts.ts'
 import { RemoteHistory } from './remote.ts'
+import { RemoteDirectory } from './remote-directory.ts'
 import { Retention } from './retention.ts'
 import { LocalSnapshots } from './snapshots.ts'
 
@@ -47,6 +51,7 @@ export interface Store {
   readonly snapshots: Snapshots
   readonly receipts: Receipts
   readonly history: CallHistory
+  readonly directory: Directory
   status(): StoreStatus
   /**
    * Once at start, after the snapshots were taken up: every call of this server that is open in the log and not among
@@ -70,6 +75,7 @@ export function openStore({ dataDir, mysql, clock, log }: StoreSettings): Store 
   const retention = new Retention({ file, journal, mysql, clock, log })
   const local = new LocalHistory(file)
   const remote = mysql === null ? null : new RemoteHistory({ settings: mysql, local, clock })
+  const remoteDirectory = mysql === null ? null : new RemoteDirectory({ settings: mysql, clock, log })
   const carrier =
     mysql === null || outbox === null ? null : new Carrier({ settings: mysql, outbox, journal, clock, log })
   return {
@@ -77,6 +83,7 @@ export function openStore({ dataDir, mysql, clock, log }: StoreSettings): Store 
     snapshots,
     receipts,
     history: upToDate(remote ?? local, calls),
+    directory: remoteDirectory ?? new LocalDirectory({ file, journal, log }),
     status: () => ({
       writable: !journal.failing,
       reachable: carrier?.reachable ?? !journal.failing,
@@ -93,6 +100,7 @@ export function openStore({ dataDir, mysql, clock, log }: StoreSettings): Store 
       await journal.synced().catch(() => {})
       await carrier?.close()
       remote?.close()
+      remoteDirectory?.close()
       await journal.close()
       file.close()
     },

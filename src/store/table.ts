@@ -1,4 +1,4 @@
-/** The table `call_logs` in MySQL: its definition, which is `database.sql`, and the statements that fill it. */
+/** The tables in MySQL, as `database.sql` has them, and the statements that fill `call_logs`. */
 import schema from '../../database.sql' with { type: 'text' }
 import type { Log } from '../core/ports.ts'
 import type { MysqlConnection, Value } from './mysql.ts'
@@ -7,9 +7,14 @@ import type { CarriedCall } from './outbox.ts'
 /** Columns that are not in the reference document, so that an older table may lack them. */
 const ADDED = ['service', 'ended_by', 'detail', 'media_connected_at', 'relay', 'metadata']
 
-/** Makes the table, or adds to it what it lacks. What is in it stays. */
-export async function prepareTable(connection: MysqlConnection, log: Log): Promise<void> {
+/** Makes the tables that are not there. */
+export async function makeTables(connection: MysqlConnection): Promise<void> {
   for (const statement of statements(schema)) await connection.run(statement)
+}
+
+/** Makes the tables, and adds to `call_logs` what it lacks. What is in it stays. */
+export async function prepareTable(connection: MysqlConnection, log: Log): Promise<void> {
+  await makeTables(connection)
   const columns = await connection.rows<{ name: string; charset: string | null }>(`
     SELECT column_name AS name, character_set_name AS charset FROM information_schema.columns
     WHERE table_schema = DATABASE() AND table_name = 'call_logs'`)
