@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { until } from '../kit/until.ts'
 import { canRunStages, filesIn, Image, ignoredBy, instructions } from './stages.ts'
 
 const ROOT = join(import.meta.dir, '../..')
@@ -105,7 +106,8 @@ describe.if(possible)('the image', () => {
     const health = image.healthCommand()
     expect(image.exec(health, env).code).toBe(1)
     const { process: server, output } = image.start(env)
-    await until(() => image.exec(health, env).code === 0 || server.exitCode !== null, output)
+    await until(() => image.exec(health, env).code === 0 || server.exitCode !== null, 'an answer')
+    expect(server.exitCode, output()).toBeNull()
     expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200)
 
     const status = readFileSync(`/proc/${server.pid}/status`, 'utf8')
@@ -143,12 +145,4 @@ function freePort(): number {
   const { port } = listener
   listener.stop(true)
   return port
-}
-
-async function until(condition: () => boolean, output: () => string): Promise<void> {
-  const deadline = Date.now() + 10_000
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`the server did not answer:\n${output()}`)
-    await Bun.sleep(50)
-  }
 }

@@ -4,19 +4,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect } from 'node:tls'
-import { TestClock } from '../kit/clock.ts'
+import { startLiveServer } from '../kit/live-server.ts'
 import { describeWith, testWith } from '../kit/need.ts'
 import { type Nginx, SHIPPED, startNginx } from '../kit/nginx.ts'
 import { RawPeer, type RawPeerOptions, Refused } from '../kit/raw-peer.ts'
-import {
-  ADMIN_KEY,
-  API_KEY,
-  type Seated,
-  type Session,
-  seat,
-  startServer,
-  type TestServer,
-} from '../kit/server.ts'
+import { ADMIN_KEY, API_KEY, type Seated, type Session, seat, type TestServer } from '../kit/server.ts'
 
 const FILES = {
   'the shipped file': readFileSync(SHIPPED, 'utf8'),
@@ -30,28 +22,21 @@ interface Behind {
   close(): Promise<void>
 }
 
-/**
- * A server behind nginx, whose time is the real one, as nginx's is. Only one address is a proxy, so that the other
- * loopback addresses can be clients.
- */
+/** A server behind nginx. Only one address is a proxy, so that the other loopback addresses can be clients. */
 async function behind(
   program: string,
   conf: string,
   settings: Record<string, string> = {},
   more: { tls?: boolean } = {},
 ): Promise<Behind> {
-  const clock = new TestClock(Date.now())
-  const server = await startServer({ TRUSTED_PROXIES: '127.0.0.1', ...settings }, { clock })
-  const ticking = setInterval(() => clock.leap(Math.max(0, Date.now() - clock.now())), 20)
+  const server = await startLiveServer({ TRUSTED_PROXIES: '127.0.0.1', ...settings })
   const nginx = await startNginx(program, { upstream: server.port, conf, ...more })
   return {
     server,
     nginx,
     async close() {
       await nginx.close()
-      clearInterval(ticking)
       await server.close()
-      rmSync(server.dataDir, { recursive: true, force: true })
     },
   }
 }

@@ -4,7 +4,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { options } from '../../src/config/options.ts'
 import { codes, endReasons } from '../../src/protocol/codes.ts'
+import { startLiveServer } from '../kit/live-server.ts'
+import { MariaDb } from '../kit/mariadb.ts'
+import { testWith } from '../kit/need.ts'
 import { closeServers, startServer } from '../kit/server.ts'
+import { until } from '../kit/until.ts'
 
 const ROOT = join(import.meta.dir, '../..')
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8')
@@ -90,4 +94,31 @@ test('the unit of systemd starts what there is, and lets it stop', () => {
   expect(dirname(value('EnvironmentFile'))).toBe(folder)
   expect(Number(value('TimeoutStopSec'))).toBeGreaterThan(30)
   expect(Number(value('LimitNOFILE'))).toBeGreaterThan(Number(options.MAX_CONNECTIONS.default) + 256)
+})
+
+testWith('mariadbd', 'the rights that the guide grants in MySQL are enough', async () => {
+  const mariadb = await MariaDb.start()
+  const sql = /```sql\n(.*?)```/s.exec(guide)?.[1] ?? ''
+  await mariadb.query(sql.replace('…', 'secret'))
+  // A table from before, as the reference document has it: it gets the columns that it lacks.
+  const columns = ['ride_id', 'driver_id', 'passenger_id', 'initiated_by', 'end_reason'].map(
+    (it) => `${it} VARCHAR(255)`,
+  )
+  await mariadb.query(
+    `CREATE TABLE call_logs (id INT AUTO_INCREMENT PRIMARY KEY, session_id VARCHAR(36), ${columns.join(', ')},
+     status VARCHAR(50), created_at TIMESTAMP NULL, connected_at TIMESTAMP NULL, ended_at TIMESTAMP NULL)`,
+    'callDB',
+  )
+  const server = await startLiveServer({
+    DB_PORT: String(mariadb.settings.port),
+    DB_USERNAME: 'ringdown',
+    DB_PASSWORD: 'secret',
+  })
+  const { session_id } = await server.createSession()
+  await server.ask('DELETE', `/sessions/${session_id}`)
+  const row = async () => (await mariadb.query<{ status: string }>('SELECT * FROM call_logs', 'callDB'))[0]
+  await until(async () => (await row())?.status === 'ended', 'the row')
+  expect(await row()).toMatchObject({ session_id, service: 'ride', end_reason: 'cancelled_by_backend' })
+  await server.close()
+  await mariadb.stop()
 })

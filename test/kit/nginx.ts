@@ -7,11 +7,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { until } from './until.ts'
 
 /** The file that operators get. */
 export const SHIPPED = join(import.meta.dir, '../../deploy/nginx/ringdown.conf')
-
-const DEADLINE = 5_000
 
 export interface NginxOptions {
   /** Port of the server behind it. */
@@ -152,14 +151,6 @@ async function serves(port: number, check: () => void): Promise<void> {
       socket.once('error', () => done(false))
     })
   }, 'nginx to listen')
-}
-
-async function until(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const deadline = Date.now() + DEADLINE
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`waited ${DEADLINE} ms for ${what}`)
-    await Bun.sleep(10)
-  }
 }
 
 function readIfThere(file: string): string {
