@@ -194,6 +194,17 @@ describe('with Metered', () => {
     }
   })
 
+  test('while it refuses, it is asked again after pauses that grow to a minute', async () => {
+    const { turn, asked } = metered(() => new Response('', { status: 503 }))
+    for (let seconds = 0; seconds < 600; seconds++) {
+      await turn.credentials(who)
+      await Bun.sleep(0)
+      now += 1000
+    }
+    expect(asked.length).toBeGreaterThan(8)
+    expect(asked.length).toBeLessThan(16)
+  })
+
   test('while it is down, a user that is still good goes on being told, with its true end', async () => {
     const { turn, state } = metered(GOOD)
     await turn.credentials(who)
