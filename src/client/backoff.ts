@@ -4,15 +4,23 @@
  */
 import type { Millis } from './ports.ts'
 
-const BASE: Millis = 400
-const CAP: Millis = 6_000
+export interface Bounds {
+  /** The longest first wait. */
+  readonly base: Millis
+  readonly cap: Millis
+}
+
+/** For somebody in a call, who waits for it. */
+const HURRIED: Bounds = { base: 400, cap: 6_000 }
+/** For a client that is there all day. The reference document of the direct service: "1s to 30s max". */
+export const PATIENT: Bounds = { base: 1_000, cap: 30_000 }
 
 /** The longest wait before try number `attempt`, counted from 0. */
-export function longestWait(attempt: number): Millis {
-  return Math.min(CAP, BASE * 2 ** attempt)
+export function longestWait(attempt: number, { base, cap }: Bounds = HURRIED): Millis {
+  return Math.min(cap, base * 2 ** attempt)
 }
 
 /** `random` is uniform in [0, 1). */
-export function wait(attempt: number, random: number): Millis {
-  return longestWait(attempt) * random
+export function wait(attempt: number, random: number, bounds?: Bounds): Millis {
+  return longestWait(attempt, bounds) * random
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'bun:test'
-import { Connection, DEAD, IDLE, OPENS_WITHIN } from './connection.ts'
+import { CLOSE_WATCH, Connection, DEAD, IDLE, OPENS_WITHIN } from './connection.ts'
 import { FakeNetwork, HandClock } from './fakes.ts'
 
 function connection() {
@@ -67,4 +67,23 @@ test('closing stops the clock and tells nothing, twice', () => {
   expect(told).toEqual(['opened'])
   expect(clock.pending).toBe(0)
   expect(it.send('x')).toBe(false)
+})
+
+test('a connection that is watched more closely from now on is asked before it is called dead', () => {
+  const clock = new HandClock()
+  const network = new FakeNetwork()
+  const told: string[] = []
+  let rhythm = { idle: 20_000, dead: 35_000 }
+  const on = { opened() {}, text() {}, lost: () => told.push('lost') }
+  new Connection('ws://here', 'beat', clock, network.open, on, () => rhythm)
+  network.last.open()
+  clock.wind(15_000)
+  expect(network.last.sent).toEqual([])
+  rhythm = CLOSE_WATCH
+  clock.wind(1_000)
+  expect(network.last.sent).toEqual(['beat'])
+  clock.wind(DEAD - IDLE - 1)
+  expect(told).toEqual([])
+  clock.wind(1_000)
+  expect(told).toEqual(['lost'])
 })

@@ -11,6 +11,15 @@ export const OPENS_WITHIN: Millis = 8_000
 export const IDLE: Millis = 4_000
 /** Nothing heard for so long, heartbeats notwithstanding: the connection is dead. */
 export const DEAD: Millis = 11_000
+
+export interface Rhythm {
+  readonly idle: Millis
+  readonly dead: Millis
+}
+
+/** Of a connection that somebody talks over. */
+export const CLOSE_WATCH: Rhythm = { idle: IDLE, dead: DEAD }
+
 const LOOKS_EVERY: Millis = 1_000
 
 /** Close number of a connection that ended without a closing frame. RFC 6455 section 7.1.5. */
@@ -27,17 +36,31 @@ export class Connection {
   readonly #timers: Timers
   readonly #heartbeat: string
   readonly #on: ConnectionEvents
+  readonly #rhythm: () => Rhythm
   readonly #socket: Socket
   #at: 'opening' | 'open' | 'gone' = 'opening'
   #timer: Cancel
   #heard: Millis = 0
   #beat: Millis = 0
+  /** The first heartbeat since something was heard. */
+  #unanswered: Millis | null = null
 
-  /** `heartbeat` is a text that the server answers. Throws what `openSocket` throws: an address that is none. */
-  constructor(url: string, heartbeat: string, timers: Timers, openSocket: OpenSocket, on: ConnectionEvents) {
+  /**
+   * `heartbeat` is a text that the server answers. `rhythm` is asked at every look, so that a connection can be watched
+   * closely for a while. Throws what `openSocket` throws: an address that is none.
+   */
+  constructor(
+    url: string,
+    heartbeat: string,
+    timers: Timers,
+    openSocket: OpenSocket,
+    on: ConnectionEvents,
+    rhythm: () => Rhythm = () => CLOSE_WATCH,
+  ) {
     this.#timers = timers
     this.#heartbeat = heartbeat
     this.#on = on
+    this.#rhythm = rhythm
     this.#socket = openSocket(url, {
       opened: () => this.#opened(),
       text: (text) => this.#text(text),
@@ -73,14 +96,18 @@ export class Connection {
   #text(text: string): void {
     if (this.#at !== 'open') return
     this.#heard = this.#timers.now()
+    this.#unanswered = null
     this.#on.text(text)
   }
 
   #look(): void {
     const now = this.#timers.now()
-    if (now - this.#heard >= DEAD) return this.#lose(ABNORMAL)
-    if (now - this.#heard >= IDLE && now - this.#beat >= IDLE) {
+    const { idle, dead } = this.#rhythm()
+    // Counted from the first heartbeat that got no answer, which a calmer rhythm may have put off.
+    if (this.#unanswered !== null && now - this.#unanswered >= dead - idle) return this.#lose(ABNORMAL)
+    if (now - this.#heard >= idle && now - this.#beat >= idle) {
       this.#beat = now
+      this.#unanswered ??= now
       this.#socket.send(this.#heartbeat)
     }
     this.#timer = this.#timers.after(LOOKS_EVERY, () => this.#look())

@@ -153,6 +153,19 @@ export class FakePeerConnection {
     return []
   }
 
+  configuration: RTCConfiguration | null = null
+
+  setConfiguration(configuration: RTCConfiguration): void {
+    this.configuration = configuration
+  }
+
+  /** What `getStats` reports. */
+  stats: Record<string, unknown>[] = []
+
+  async getStats(): Promise<Map<string, Record<string, unknown>>> {
+    return new Map(this.stats.map((entry) => [String(entry.id), entry]))
+  }
+
   async setLocalDescription(): Promise<void> {
     const answers = this.signalingState === 'have-remote-offer'
     if (!answers && this.#restart) this.#ufrag++

@@ -258,3 +258,78 @@ test('closing closes the connection and stops the clock, twice', async () => {
   await settle()
   expect(clock.pending).toBe(0)
 })
+
+function alone(options: Partial<ConstructorParameters<typeof Media>[0]>) {
+  const clock = new HandClock()
+  const out: Signal[] = []
+  const connection = new FakePeerConnection()
+  const configurations: RTCConfiguration[] = []
+  const media = new Media({
+    polite: false,
+    microphone: fakeStream(),
+    connect: (configuration) => {
+      configurations.push(configuration)
+      return connection as never
+    },
+    iceServers: [],
+    timers: clock,
+    send: (signal) => out.push(signal) > 0,
+    on: { state() {}, remote() {}, trouble() {} },
+    ...options,
+  })
+  return { clock, out, connection, configurations, media }
+}
+
+test('an offer that rings a person is not repeated, and mending begins with the answer', async () => {
+  const { media, clock, out, connection } = alone({ rings: true })
+  media.begin()
+  await settle()
+  clock.wind(120_000)
+  await settle()
+  expect(types(out.splice(0))).toEqual(['offer'])
+  media.take({ type: 'answer', sdp: 'v=0\r\no=- far 1 IN IP4 0.0.0.0\r\n' })
+  await settle()
+  clock.wind(6_999)
+  await settle()
+  expect(out).toEqual([])
+  clock.wind(1)
+  await settle()
+  expect(types(out)).toEqual(['offer'])
+  media.close()
+  expect(clock.pending).toBe(0)
+  expect(connection.closed).toBe(true)
+})
+
+test('the transport policy and fresh credentials reach the connection', () => {
+  const { media, connection, configurations } = alone({ iceTransportPolicy: 'relay' })
+  expect(configurations).toEqual([{ iceServers: [], iceTransportPolicy: 'relay' }])
+  media.setIceServers([{ urls: 'turn:here' }])
+  expect(connection.configuration).toEqual({
+    iceServers: [{ urls: 'turn:here' }],
+    iceTransportPolicy: 'relay',
+  })
+  media.close()
+  media.setIceServers([])
+  expect(connection.configuration?.iceServers).toHaveLength(1)
+})
+
+test('a relay at either end is told from a direct way', async () => {
+  const { media, connection } = alone({})
+  expect(await media.route()).toBeNull()
+  const stats = (local: string, remote: string) => [
+    { id: 'T', type: 'transport', selectedCandidatePairId: 'P' },
+    { id: 'P', type: 'candidate-pair', localCandidateId: 'L', remoteCandidateId: 'R' },
+    { id: 'L', type: 'local-candidate', candidateType: local },
+    { id: 'R', type: 'remote-candidate', candidateType: remote },
+  ]
+  connection.stats = stats('host', 'srflx')
+  expect(await media.route()).toBe('direct')
+  connection.stats = stats('relay', 'host')
+  expect(await media.route()).toBe('relay')
+  connection.stats = stats('prflx', 'relay')
+    .slice(1)
+    .map((each) => ({ ...each, nominated: true, state: 'succeeded' }))
+  expect(await media.route()).toBe('relay')
+  media.close()
+  expect(await media.route()).toBeNull()
+})

@@ -28,6 +28,10 @@ export interface MediaOptions {
   readonly microphone: MediaStream
   readonly connect: (configuration: RTCConfiguration) => RTCPeerConnection
   readonly iceServers: RTCIceServer[]
+  /** `relay`: sound goes through a TURN server or not at all. Default: `all`. */
+  readonly iceTransportPolicy?: RTCIceTransportPolicy | undefined
+  /** The first offer rings a person: until it is answered, nothing is repeated or mended. */
+  readonly rings?: boolean | undefined
   readonly timers: Timers
   /** False when the signal did not go out; it is sent again by `repeat`. */
   readonly send: (signal: Signal) => boolean
@@ -65,11 +69,13 @@ export class Media {
   #candidates: CandidateSignal[] = []
   #unsent = false
   #mend: Cancel
+  #iceServers: RTCIceServer[]
 
   constructor(options: MediaOptions) {
     this.#options = options
+    this.#iceServers = options.iceServers
     this.#connection = this.#build()
-    this.#mend = this.#mendAfter(FIRST_MEND)
+    this.#mend = options.rings === true ? () => {} : this.#mendAfter(FIRST_MEND)
   }
 
   get state(): MediaState {
@@ -96,6 +102,17 @@ export class Media {
     if (this.#connection.signalingState === 'have-local-offer') this.#repeat()
     else if (gap && this.#attached) this.#connection.restartIce()
     else if (this.#unsent || this.#state !== 'connected') this.#repeat()
+  }
+
+  /** Fresh credentials, for the next time a way is looked for. */
+  setIceServers(iceServers: RTCIceServer[]): void {
+    this.#iceServers = iceServers
+    if (!this.#closed) this.#connection.setConfiguration(this.#configuration())
+  }
+
+  /** Whether the sound goes through a relay; null while it goes nowhere. */
+  async route(): Promise<'direct' | 'relay' | null> {
+    return this.#closed ? null : routeOf(await this.#connection.getStats())
   }
 
   /** The other end starts from nothing, so this one does. */
@@ -128,7 +145,7 @@ export class Media {
   }
 
   #build(): RTCPeerConnection {
-    const connection = this.#options.connect({ iceServers: this.#options.iceServers })
+    const connection = this.#options.connect(this.#configuration())
     connection.onnegotiationneeded = () => {
       this.#offer(connection).catch((error: unknown) => this.#trouble(error))
     }
@@ -140,6 +157,12 @@ export class Media {
       this.#options.on.remote(streams[0] ?? new MediaStream([track]))
     connection.onconnectionstatechange = () => this.#look(connection.connectionState)
     return connection
+  }
+
+  #configuration(): RTCConfiguration {
+    const { iceTransportPolicy } = this.#options
+    const iceServers = this.#iceServers
+    return iceTransportPolicy === undefined ? { iceServers } : { iceServers, iceTransportPolicy }
   }
 
   #dispose(): void {
@@ -185,6 +208,7 @@ export class Media {
       return
     }
     await connection.setRemoteDescription(signal)
+    if (this.#origin === null && this.#options.rings === true) this.#rearm(FIRST_MEND)
     this.#origin = origin
     for (const early of this.#early.splice(0)) await this.#takeCandidate(early)
     if (signal.type === 'answer' || connection !== this.#connection) return
@@ -276,6 +300,21 @@ export class Media {
   #trouble(error: unknown): void {
     if (!this.#closed) this.#options.on.trouble(error)
   }
+}
+
+/** The pair of candidates that is in use: a relay at either end carries the sound. W3C WebRTC Statistics, section 8. */
+function routeOf(stats: RTCStatsReport): 'direct' | 'relay' | null {
+  // biome-ignore lint/suspicious/noExplicitAny: entries of a report have no common type.
+  const entries = [...(stats as unknown as Map<string, any>).values()]
+  const transport = entries.find(({ type, selectedCandidatePairId: id }) => type === 'transport' && id)
+  const pair =
+    entries.find(({ id }) => id === transport?.selectedCandidatePairId) ??
+    entries.find(
+      ({ type, state, nominated }) => type === 'candidate-pair' && nominated && state === 'succeeded',
+    )
+  if (pair === undefined) return null
+  const ends = entries.filter(({ id }) => id === pair.localCandidateId || id === pair.remoteCandidateId)
+  return ends.some(({ candidateType }) => candidateType === 'relay') ? 'relay' : 'direct'
 }
 
 /** Name and session id of the o= line, which stay for the life of an RTCPeerConnection. RFC 9429 section 5.2.1. */
