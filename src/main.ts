@@ -87,6 +87,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
       joinWindow: config.JOIN_WINDOW,
       maxJoinWindow: config.MAX_JOIN_WINDOW,
       grace: config.RECONNECT_GRACE,
+      heartbeat: { interval: config.HEARTBEAT_INTERVAL, timeout: config.HEARTBEAT_TIMEOUT },
       requireJoinToken: config.REQUIRE_JOIN_TOKEN,
     },
     clock,
@@ -104,12 +105,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
 
   const sockets = new WsDoor({
     endpoints: [rides.endpoint()],
-    terms: {
-      heartbeatInterval: config.HEARTBEAT_INTERVAL,
-      heartbeatTimeout: config.HEARTBEAT_TIMEOUT,
-      messagesPerSecond: config.MESSAGES_PER_SECOND,
-      bytesPerMinute: config.BYTES_PER_MINUTE,
-    },
+    rates: { messagesPerSecond: config.MESSAGES_PER_SECOND, bytesPerMinute: config.BYTES_PER_MINUTE },
     clock,
     log,
     metrics,

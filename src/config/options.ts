@@ -90,11 +90,15 @@ const doors = {
     '262144',
     'Bytes per minute that one connection may send.',
   ),
-  HEARTBEAT_INTERVAL: option(duration('50ms', '1h'), '20s', 'How often a connection is pinged.'),
+  HEARTBEAT_INTERVAL: option(
+    duration('50ms', '1h'),
+    '20s',
+    'How often a connection of a ride is pinged; one of direct calls is pinged every 30s.',
+  ),
   HEARTBEAT_TIMEOUT: option(
     duration('50ms', '2h'),
     '30s',
-    'A connection that was not heard for so long is dead; more than HEARTBEAT_INTERVAL.',
+    'A connection of a ride that was not heard for so long is dead; more than HEARTBEAT_INTERVAL. Of direct calls: 60s.',
   ),
   TRY_PAGES: option(
     choice('auto', 'true', 'false'),

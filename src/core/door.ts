@@ -18,7 +18,14 @@ export interface Endpoint<Up> {
   /** A connection that was not admitted after so long is told `tooLate` and closed. */
   readonly firstWordWithin: Millis
   readonly tooLate: CodeName
+  readonly heartbeat: Heartbeat
   open(peer: Peer): Session<Up>
+}
+
+/** How often a connection is pinged, and after how long without a frame it is dead. */
+export interface Heartbeat {
+  readonly interval: Millis
+  readonly timeout: Millis
 }
 
 /** One connection, as its service sees it. */

@@ -3,16 +3,11 @@ import { TestClock } from '../../test/kit/clock.ts'
 import type { Endpoint, Session } from '../core/door.ts'
 import type { Log, Metrics, Peer } from '../core/ports.ts'
 import { fail } from '../protocol/codes.ts'
-import { Connection, type ConnectionTerms, MAX_UNREAD, type Socket } from './connection.ts'
+import { Connection, MAX_UNREAD, type Socket } from './connection.ts'
 import { WsDoor } from './door.ts'
-import type { Allowance } from './rate.ts'
+import type { Allowance, Rates } from './rate.ts'
 
-const TERMS: ConnectionTerms = {
-  heartbeatInterval: 20_000,
-  heartbeatTimeout: 30_000,
-  messagesPerSecond: 5,
-  bytesPerMinute: 1_000,
-}
+const RATES: Rates = { messagesPerSecond: 5, bytesPerMinute: 1_000 }
 
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
 
@@ -29,6 +24,7 @@ function house(does: (peer: Peer, text: string) => void = () => {}) {
     maxBytes: 4096,
     firstWordWithin: 10_000,
     tooLate: 'authenticate_timeout',
+    heartbeat: { interval: 20_000, timeout: 30_000 },
     open: (peer): Session<string> => ({
       message: (text) => {
         does(peer, text)
@@ -46,14 +42,14 @@ function house(does: (peer: Peer, text: string) => void = () => {}) {
 
   function connect() {
     const arrival = { id: 'one', address: '192.0.2.1', giveBack: () => void given++ }
-    const world = { terms: TERMS, clock, log, metrics, allowances, gone: () => {} }
+    const world = { rates: RATES, clock, log, metrics, allowances, gone: () => {} }
     const connection = new Connection(endpoint as Endpoint<unknown>, arrival, world)
     const socket = new FakeSocket(connection)
     connection.opened(socket as unknown as Socket)
     return { connection, socket }
   }
   const door = () =>
-    new WsDoor({ endpoints: [endpoint as Endpoint<unknown>], terms: TERMS, clock, log, metrics })
+    new WsDoor({ endpoints: [endpoint as Endpoint<unknown>], rates: RATES, clock, log, metrics })
   return { clock, logged, told, connect, door, given: () => given }
 }
 

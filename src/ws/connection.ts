@@ -14,14 +14,9 @@ import { type CodeName, codes, Failure, fail, NORMAL_CLOSE } from '../protocol/c
 import { ERROR_WINDOW, ERRORS_BEFORE_CLOSE, PROBE_TIMEOUT } from '../protocol/limits.ts'
 import { Allowance, type Rates } from './rate.ts'
 
-/** What the operator set for every connection. Spans in milliseconds. */
-export interface ConnectionTerms extends Rates {
-  readonly heartbeatInterval: Millis
-  readonly heartbeatTimeout: Millis
-}
-
 export interface ConnectionWorld {
-  readonly terms: ConnectionTerms
+  /** What the operator lets every connection send. */
+  readonly rates: Rates
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
@@ -76,11 +71,11 @@ export class Connection implements Peer {
     this.#world = world
     this.#giveBack = arrival.giveBack
     this.#log = world.log.child({ connection: arrival.id, address: arrival.address })
-    const { terms, clock } = world
+    const { rates, clock } = world
     const now = clock.now()
     this.#heardAt = now
     this.#pingedAt = now
-    this.#allowance = new Allowance(terms, now)
+    this.#allowance = new Allowance(rates, now)
   }
 
   get open(): boolean {
@@ -175,9 +170,9 @@ export class Connection implements Peer {
   admit(context: object, client: object = this): void {
     if (this.#admitted) return
     this.#admitted = true
-    const { terms, clock, allowances } = this.#world
+    const { rates, clock, allowances } = this.#world
     const now = clock.now()
-    this.#allowance = allowances.get(client) ?? new Allowance(terms, now)
+    this.#allowance = allowances.get(client) ?? new Allowance(rates, now)
     allowances.set(client, this.#allowance)
     if (this.#allowance.entries.take(1, now)) this.#giveBack()
     this.#log = this.#log.child(context)
@@ -240,21 +235,22 @@ export class Connection implements Peer {
   /** Sets the alarm for the next ping or for the death of a silent connection, whichever is sooner. */
   #schedule(): void {
     if (!this.#open) return
-    const { clock, terms } = this.#world
-    const at = Math.min(this.#pingedAt + terms.heartbeatInterval, this.#heardAt + terms.heartbeatTimeout)
+    const { clock } = this.#world
+    const { interval, timeout } = this.#endpoint.heartbeat
+    const at = Math.min(this.#pingedAt + interval, this.#heardAt + timeout)
     this.#alarm?.cancel()
     this.#alarm = clock.alarm(at, () => this.#beat())
   }
 
   #beat(): void {
-    const { clock, terms } = this.#world
-    const now = clock.now()
-    if (now - this.#heardAt >= terms.heartbeatTimeout) {
+    const { interval, timeout } = this.#endpoint.heartbeat
+    const now = this.#world.clock.now()
+    if (now - this.#heardAt >= timeout) {
       this.#log.info({}, 'connection is dead')
       this.#cutOff('heartbeat_timeout')
       return
     }
-    if (now - this.#pingedAt >= terms.heartbeatInterval) this.#ping()
+    if (now - this.#pingedAt >= interval) this.#ping()
     this.#schedule()
   }
 

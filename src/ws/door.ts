@@ -6,17 +6,13 @@ import type { Server, WebSocketHandler } from 'bun'
 import type { Endpoint } from '../core/door.ts'
 import type { Clock, Log, Metrics } from '../core/ports.ts'
 import { codes } from '../protocol/codes.ts'
-import {
-  type Arrival,
-  Connection,
-  type ConnectionTerms,
-  type ConnectionWorld,
-  MAX_UNREAD,
-} from './connection.ts'
+import { type Arrival, Connection, type ConnectionWorld, MAX_UNREAD } from './connection.ts'
+import type { Rates } from './rate.ts'
 
 export interface WsDeps {
   readonly endpoints: readonly Endpoint<unknown>[]
-  readonly terms: ConnectionTerms
+  /** What the operator lets every connection send. */
+  readonly rates: Rates
   readonly clock: Clock
   readonly log: Log
   readonly metrics: Metrics
@@ -31,7 +27,7 @@ export class WsDoor {
   constructor(deps: WsDeps) {
     this.#endpoints = new Map(deps.endpoints.map((endpoint) => [endpoint.path, endpoint]))
     this.#world = {
-      terms: deps.terms,
+      rates: deps.rates,
       clock: deps.clock,
       log: deps.log,
       metrics: deps.metrics,

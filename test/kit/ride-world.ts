@@ -19,6 +19,7 @@ const TERMS: RideTerms = {
   joinWindow: 60_000,
   maxJoinWindow: 3_600_000,
   grace: 15_000,
+  heartbeat: { interval: 20_000, timeout: 30_000 },
   requireJoinToken: false,
 }
 

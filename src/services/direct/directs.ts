@@ -4,7 +4,7 @@
  * Protocol Reference", and design.md section 5 for what it leaves open. Deliberately not here: WebSocket and HTTP (the
  * doors), SQL (the store), signatures and TURN (auth), what a call is (core).
  */
-import type { Endpoint, Session } from '../../core/door.ts'
+import type { Endpoint, Heartbeat, Session } from '../../core/door.ts'
 import type { CallId, Millis } from '../../core/ids.ts'
 import type { CallLog, Clock, Directory, Log, Metrics, Snapshots } from '../../core/ports.ts'
 import { codes, fail } from '../../protocol/codes.ts'
@@ -26,7 +26,6 @@ export interface DirectTerms {
   readonly host: string
   readonly ringTimeout: Millis
   readonly grace: Millis
-  readonly heartbeat: { readonly interval: Millis; readonly timeout: Millis }
 }
 
 export interface DirectDeps {
@@ -53,6 +52,8 @@ export const SIGNAL_PATH = '/signal'
 export const PAYLOAD_BYTES = 64 * 1024
 /** "must send a REGISTER message within 60 seconds". */
 const REGISTER_TIMEOUT: Millis = 60_000
+/** "Heartbeat interval 30 seconds", "Connection timeout 60 seconds (no heartbeat)". */
+const HEARTBEAT: Heartbeat = { interval: 30_000, timeout: 60_000 }
 /** TURN credentials are good for at least so many seconds: a direct call has no limit. */
 const TURN_SECONDS = 4 * 3600
 
@@ -66,7 +67,7 @@ export class Directs {
 
   constructor(deps: DirectDeps) {
     const { terms, directory, clock, digest } = deps
-    const { identity, host, grace, ringTimeout, heartbeat } = terms
+    const { identity, host, grace, ringTimeout } = terms
     const clients = this.#clients
     this.#deps = deps
     this.#keys = new Keys({ directory, clients, clock, digest })
@@ -83,7 +84,7 @@ export class Directs {
       identity,
       host,
       grace,
-      limits: { payloadBytes: PAYLOAD_BYTES, heartbeatMs: heartbeat.interval, timeoutMs: heartbeat.timeout },
+      limits: { payloadBytes: PAYLOAD_BYTES, heartbeatMs: HEARTBEAT.interval, timeoutMs: HEARTBEAT.timeout },
       clients,
       credentials: () => this.#credentials(null),
       came: (device, how) => this.#switchboard.came(device, how),
@@ -130,6 +131,7 @@ export class Directs {
       maxBytes: PAYLOAD_BYTES,
       firstWordWithin: REGISTER_TIMEOUT,
       tooLate: 'register_timeout',
+      heartbeat: HEARTBEAT,
       open: (peer): Session<DirectUp> => new DirectSession(peer, reception),
     }
   }

@@ -4,7 +4,7 @@
  * what it leaves open. Deliberately not here: HTTP and WebSocket (the doors), SQL (the store), how a token is made.
  */
 import { type CallEvent, open } from '../../core/call.ts'
-import type { Endpoint, Session } from '../../core/door.ts'
+import type { Endpoint, Heartbeat, Session } from '../../core/door.ts'
 import type { CallId, Millis, Side } from '../../core/ids.ts'
 import type { CallLog, Clock, Log, Metrics, Peer, Receipts, Snapshots } from '../../core/ports.ts'
 import { Failure, fail } from '../../protocol/codes.ts'
@@ -23,6 +23,7 @@ export interface RideTerms {
   readonly joinWindow: Millis
   readonly maxJoinWindow: Millis
   readonly grace: Millis
+  readonly heartbeat: Heartbeat
   readonly requireJoinToken: boolean
 }
 
@@ -145,6 +146,7 @@ export class Rides {
       maxBytes: this.#deps.terms.maxMessageBytes,
       firstWordWithin: AUTHENTICATE_TIMEOUT,
       tooLate: 'authenticate_timeout',
+      heartbeat: this.#deps.terms.heartbeat,
       open: (peer): Session<RideUp> =>
         new RideSession(peer, {
           authenticate: (message, from, seated) => this.#authenticate(message, from, seated),
