@@ -8,7 +8,8 @@ import type { CallId, Millis } from '../core/ids.ts'
 import type { Kind } from '../core/kinds.ts'
 import type { CallLog, CallRecord, Log } from '../core/ports.ts'
 import type { LocalFile } from './file.ts'
-import { type Journal, type Part, writeEach } from './journal.ts'
+import { Held } from './held.ts'
+import type { Journal, Part } from './journal.ts'
 import { toSql } from './times.ts'
 
 type Of<Is extends CallRecord['is']> = CallRecord & { is: Is }
@@ -34,7 +35,7 @@ type Text = string | null
 
 export class Calls implements CallLog, Part {
   readonly #deps: CallsDeps
-  readonly #news = new Map<CallId, News>()
+  readonly #news = new Held<CallId, News>()
   readonly #insert: Statement<unknown, Text[]>
   readonly #update: Statement<unknown, Text[]>
   readonly #delete: Statement<unknown, [string]>
@@ -112,14 +113,14 @@ export class Calls implements CallLog, Part {
     return this.#news.size
   }
 
-  write(): void {
-    writeEach(this.#news, this.#deps.log, ([id, news]) => {
+  write(least: number): void {
+    this.#news.write(least, this.#deps.log, (id, news) => {
       if (this.#write(id, news)) this.#deps.changed(id, news.retracted === true)
     })
   }
 
   settled(committed: boolean): void {
-    if (committed) this.#news.clear()
+    this.#news.settled(committed)
   }
 
   /** False when nothing is different now. */

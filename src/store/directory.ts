@@ -8,7 +8,8 @@ import type { Millis } from '../core/ids.ts'
 import type { BoundIdentity, Directory, DirectoryKey, Log } from '../core/ports.ts'
 import { fail } from '../protocol/codes.ts'
 import { type LocalFile, messageOf } from './file.ts'
-import { type Journal, type Part, writeEach } from './journal.ts'
+import { Held } from './held.ts'
+import type { Journal, Part } from './journal.ts'
 
 const COLUMNS = 'k.public_key, k.version, k.changed_at, k.hash, k.previous, k.owner'
 
@@ -68,7 +69,7 @@ export interface LocalDirectoryDeps {
 
 export class LocalDirectory implements Directory, Part {
   readonly #deps: LocalDirectoryDeps
-  readonly #held = new Set<Change>()
+  readonly #held = new Held<Change, null>()
   /** The last change of each client id that is on its way to the disk. */
   readonly #underway = new Map<string, Promise<void>>()
   readonly #find: Statement<Found, [string, string, string]>
@@ -140,21 +141,21 @@ export class LocalDirectory implements Directory, Part {
     return this.#held.size
   }
 
-  write(): void {
-    writeEach(this.#held, this.#deps.log, (change) => {
+  write(least: number): void {
+    this.#held.write(least, this.#deps.log, (change) => {
       change.changed = change.run()
     })
   }
 
   settled(committed: boolean): void {
-    if (committed) this.#held.clear()
+    this.#held.settled(committed)
   }
 
   /** Resolves once it is on the disk, with whether it changed anything. */
   async #change(clientId: string, run: () => number): Promise<boolean> {
     const { journal } = this.#deps
     const change: Change = { run, changed: null }
-    this.#held.add(change)
+    this.#held.set(change, null)
     journal.changed()
     const synced = journal.synced()
     const over = synced.catch(() => {})

@@ -41,6 +41,8 @@ const RETRY = 1000
 /** Somebody else's transaction on the file (an operator's) is waited for: so many times, so many milliseconds. */
 const BUSY_TRIES = 100
 const BUSY_WAIT = 20
+/** A transaction takes so many changes of each part, a few milliseconds of the loop; more take several. */
+const PORTION = 500
 /** So many changes are held in memory while nothing can be written. */
 const HELD = 100_000
 
@@ -48,8 +50,8 @@ const HELD = 100_000
 export interface Part {
   /** How many changes it holds. */
   readonly held: number
-  /** Writes them all, within a transaction. */
-  write(): void
+  /** Writes them, within a transaction, oldest first; of a great many at least so many. */
+  write(least: number): void
   /** How the transaction ended. What was not committed is to be written again later. */
   settled(committed: boolean): void
 }
@@ -286,28 +288,37 @@ export class Journal {
     this.#still?.()
   }
 
-  /** One transaction with all that the parts hold. Waits, a little and not on the loop, for somebody else's. */
+  /** Commits all that the parts hold, letting the loop turn in between when it is a great deal. */
   async #commitAll(): Promise<void> {
+    const most = Math.max(...this.#parts.map((part) => part.held))
+    for (let portion = 0; portion === 0 || portion * PORTION < most; portion++) {
+      if (portion > 0) await new Promise((turned) => setImmediate(turned))
+      await this.#beginTransaction()
+      try {
+        for (const part of this.#parts) part.write(PORTION)
+        this.#commit.run()
+      } catch (error) {
+        this.#rollBack()
+        for (const part of this.#parts) part.settled(false)
+        throw error
+      }
+      this.#unsynced = true
+      for (const part of this.#parts) part.settled(true)
+    }
+    this.#dirty = this.#parts.some((part) => part.held > 0)
+  }
+
+  /** Waits, a little and not on the loop, for somebody else's transaction to end. */
+  async #beginTransaction(): Promise<void> {
     for (let tries = 1; ; tries++) {
       try {
         this.#begin.run()
-        break
+        return
       } catch (error) {
         if (tries === BUSY_TRIES || !isBusy(error)) throw error
       }
       await new Promise((done) => setTimeout(done, BUSY_WAIT))
     }
-    try {
-      for (const part of this.#parts) part.write()
-      this.#commit.run()
-    } catch (error) {
-      this.#rollBack()
-      for (const part of this.#parts) part.settled(false)
-      throw error
-    }
-    this.#dirty = false
-    this.#unsynced = true
-    for (const part of this.#parts) part.settled(true)
   }
 
   #rollBack(): void {
@@ -357,27 +368,6 @@ export class Journal {
     await this.#sync()
     this.#length = this.#logLength.get() ?? this.#length
   }
-}
-
-/**
- * Writes one thing after another. What cannot be written for its own sake is said and passed over, so that it does not
- * hold up the rest; when the storage is at fault, this throws.
- */
-export function writeEach<T>(things: Iterable<T>, log: Log, write: (thing: T) => void): void {
-  for (const thing of things) {
-    try {
-      write(thing)
-    } catch (error) {
-      if (isOfTheStorage(error)) throw error
-      log.error({ error: messageOf(error) }, 'something cannot be written to the local file')
-    }
-  }
-}
-
-function isOfTheStorage(error: unknown): boolean {
-  if (!(error instanceof Error) || !('code' in error)) return false
-  const code = String(error.code)
-  return code.startsWith('SQLITE_') && !/^SQLITE_(CONSTRAINT|MISMATCH|RANGE|TOOBIG)/.test(code)
 }
 
 function isBusy(error: unknown): boolean {

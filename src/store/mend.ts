@@ -37,7 +37,7 @@ export function inspectLog(path: string, now: Millis, log: Log): void {
   copyFileSync(wal, kept)
   log.error(
     { file: wal, ...damage, kept },
-    'the log of the local file is damaged: changes after this place are lost',
+    'the log of the local file cannot be read beyond this place: what was written after it is lost',
   )
 }
 

@@ -1,8 +1,9 @@
 /** Receipts in the local file. Those that expired are never found, and are deleted a few at a time. */
 import type { Statement } from 'bun:sqlite'
 import type { Millis } from '../core/ids.ts'
-import type { Receipt, Receipts } from '../core/ports.ts'
+import type { Log, Receipt, Receipts } from '../core/ports.ts'
 import type { LocalFile } from './file.ts'
+import { Held } from './held.ts'
 import type { Journal, Part } from './journal.ts'
 
 /** Expired receipts that are deleted along with one group of changes. */
@@ -11,12 +12,13 @@ const SWEEP = 50
 export interface ReceiptsDeps {
   readonly file: LocalFile
   readonly journal: Journal
+  readonly log: Log
 }
 
 export class LocalReceipts implements Receipts, Part {
   readonly #deps: ReceiptsDeps
   /** Null: dropped. */
-  readonly #held = new Map<string, Receipt | null>()
+  readonly #held = new Held<string, Receipt | null>()
   readonly #find: Statement<Receipt, [string, Millis]>
   readonly #keep: Statement<unknown, [string, string, string, Millis]>
   readonly #drop: Statement<unknown, [string]>
@@ -59,16 +61,16 @@ export class LocalReceipts implements Receipts, Part {
     return this.#held.size
   }
 
-  write(): void {
+  write(least: number): void {
     if (this.#held.size === 0) return
-    for (const [key, receipt] of this.#held) {
+    this.#held.write(least, this.#deps.log, (key, receipt) => {
       if (receipt === null) this.#drop.run(key)
       else this.#keep.run(key, receipt.digest, receipt.answer, receipt.expires)
-    }
+    })
     this.#sweep.run(this.#now)
   }
 
   settled(committed: boolean): void {
-    if (committed) this.#held.clear()
+    this.#held.settled(committed)
   }
 }

@@ -5,7 +5,8 @@ import type { CallId } from '../core/ids.ts'
 import type { Kind } from '../core/kinds.ts'
 import type { Log, Snapshot, Snapshots } from '../core/ports.ts'
 import type { LocalFile } from './file.ts'
-import { type Journal, type Part, writeEach } from './journal.ts'
+import { Held } from './held.ts'
+import type { Journal, Part } from './journal.ts'
 
 export interface SnapshotsDeps {
   readonly file: LocalFile
@@ -16,7 +17,7 @@ export interface SnapshotsDeps {
 export class LocalSnapshots implements Snapshots, Part {
   readonly #deps: SnapshotsDeps
   /** Null: dropped. */
-  readonly #held = new Map<CallId, Snapshot | null>()
+  readonly #held = new Held<CallId, Snapshot | null>()
   /** Calls that the file may know. One that came and went between two commits never touches it. */
   readonly #inFile = new Set<CallId>()
   readonly #save: Statement<unknown, [string, string, string]>
@@ -57,7 +58,7 @@ export class LocalSnapshots implements Snapshots, Part {
       if (snapshot !== null) found.set(id, snapshot)
       else this.#deps.log.error({ session: id }, 'the snapshot of this call cannot be read')
     }
-    for (const [id, held] of this.#held) {
+    for (const [id, held] of this.#held.entries()) {
       if (held === null) found.delete(id)
       else if (held.call.terms.kind === kind) found.set(id, held)
     }
@@ -67,27 +68,26 @@ export class LocalSnapshots implements Snapshots, Part {
   /** Drops those of all other calls. */
   keepOnly(liveIds: Iterable<CallId>): void {
     const live = new Set(liveIds)
-    for (const id of [...this.#inFile, ...this.#held.keys()]) if (!live.has(id)) this.drop(id)
+    const held = [...this.#held.entries()].map(([id]) => id)
+    for (const id of [...this.#inFile, ...held]) if (!live.has(id)) this.drop(id)
   }
 
   get held(): number {
     return this.#held.size
   }
 
-  write(): void {
-    writeEach(this.#held, this.#deps.log, ([id, held]) => {
+  write(least: number): void {
+    this.#held.write(least, this.#deps.log, (id, held) => {
       if (held === null) this.#drop.run(id)
       else this.#save.run(id, held.call.terms.kind, JSON.stringify(held))
     })
   }
 
   settled(committed: boolean): void {
-    if (!committed) return
-    for (const [id, held] of this.#held) {
+    for (const [id, held] of this.#held.settled(committed)) {
       if (held === null) this.#inFile.delete(id)
       else this.#inFile.add(id)
     }
-    this.#held.clear()
   }
 }
 

@@ -71,7 +71,7 @@ export function openStore({ dataDir, mysql, clock, log }: StoreSettings): Store 
   const outbox = mysql === null ? null : new Outbox({ file, journal, clock })
   const calls = new Calls({ file, journal, log, changed: (id, gone) => outbox?.changed(id, gone) })
   const snapshots = new LocalSnapshots({ file, journal, log })
-  const receipts = new LocalReceipts({ file, journal })
+  const receipts = new LocalReceipts({ file, journal, log })
   const retention = new Retention({ file, journal, mysql, clock, log })
   const local = new LocalHistory(file)
   const remote = mysql === null ? null : new RemoteHistory({ settings: mysql, local, clock })
