@@ -9,17 +9,14 @@ import { TICK, Wheel } from './core/wheel.ts'
 export class SystemClock implements Clock {
   readonly #origin = Date.now() - performance.now()
   readonly #wheel = new Wheel(this.now())
-  readonly #timer: ReturnType<typeof setInterval>
+  readonly #failed: (error: unknown) => void
+  #timer: ReturnType<typeof setTimeout>
+  #closed = false
 
   /** `failed` hears what an alarm threw. */
   constructor(failed: (error: unknown) => void) {
-    this.#timer = setInterval(() => {
-      try {
-        this.#wheel.advance(this.now())
-      } catch (error) {
-        failed(error)
-      }
-    }, TICK)
+    this.#failed = failed
+    this.#timer = this.#nextTick()
   }
 
   now(): Millis {
@@ -32,6 +29,21 @@ export class SystemClock implements Clock {
 
   /** Rings no more. Twice is fine. */
   close(): void {
-    clearInterval(this.#timer)
+    this.#closed = true
+    clearTimeout(this.#timer)
+  }
+
+  /** At the next tick of the wheel: a timer in a rhythm of its own would double what an alarm may be late. */
+  #nextTick(): ReturnType<typeof setTimeout> {
+    return setTimeout(() => this.#tick(), TICK - (this.now() % TICK))
+  }
+
+  #tick(): void {
+    try {
+      this.#wheel.advance(this.now())
+    } catch (error) {
+      this.#failed(error)
+    }
+    if (!this.#closed) this.#timer = this.#nextTick()
   }
 }

@@ -184,7 +184,7 @@ export interface CallHistory {
 export interface Clock {
   /** A whole number that never goes back, whatever the wall clock does. */
   now(): Millis
-  /** Calls back once, at or up to 50 ms after the instant; at once in the next turn when it is past. */
+  /** Calls back once, at or up to 50 ms after the instant, or after now when it is past; never from within this call. */
   alarm(at: Millis, ring: () => void): Alarm
 }
 

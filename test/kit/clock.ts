@@ -1,9 +1,9 @@
 /** A clock that the test winds. */
 import type { Millis } from '../../src/core/ids.ts'
 import type { Alarm, Clock } from '../../src/core/ports.ts'
-import { Wheel } from '../../src/core/wheel.ts'
+import { TICK, Wheel } from '../../src/core/wheel.ts'
 
-/** Steps in which time is wound, so that real sockets get to answer pings in between. */
+/** After so much time real sockets get their turn, to answer pings. */
 const STEP: Millis = 500
 
 export class TestClock implements Clock {
@@ -32,8 +32,7 @@ export class TestClock implements Clock {
   async wind(span: Millis): Promise<void> {
     const until = this.#now + span
     while (this.#now < until) {
-      this.#now = Math.min(until, this.#now + STEP)
-      this.#wheel.advance(this.#now)
+      this.#tick(Math.min(until, this.#now + STEP))
       for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve))
     }
   }
@@ -42,5 +41,13 @@ export class TestClock implements Clock {
   leap(span: Millis): void {
     this.#now += span
     this.#wheel.advance(this.#now)
+  }
+
+  /** Tick by tick, so that an alarm finds the time at which it rings. */
+  #tick(until: Millis): void {
+    while (this.#now < until) {
+      this.#now = Math.min(until, this.#now - (this.#now % TICK) + TICK)
+      this.#wheel.advance(this.#now)
+    }
   }
 }

@@ -10,10 +10,17 @@ export class FastClock implements Clock {
   readonly #wheel = new Wheel(this.#origin)
   readonly #timer: ReturnType<typeof setInterval>
 
-  /** So many times as fast. */
-  constructor(speed: number) {
+  /** `speed`: so many times as fast. `failed` hears what an alarm threw; unless given, the test fails. */
+  constructor(speed: number, failed?: (error: unknown) => void) {
     this.#speed = speed
-    this.#timer = setInterval(() => this.#wheel.advance(this.now()), 2)
+    this.#timer = setInterval(() => {
+      try {
+        this.#wheel.advance(this.now())
+      } catch (error) {
+        if (failed === undefined) throw error
+        failed(error)
+      }
+    }, 2)
   }
 
   now(): Millis {
