@@ -1,15 +1,15 @@
 import { describe, expect, test } from 'bun:test'
 import { TestClock } from '../../test/kit/clock.ts'
+import { silentLog } from '../../test/kit/log.ts'
+import { uncounted } from '../../test/kit/metrics.ts'
 import type { Endpoint, Session } from '../core/door.ts'
-import type { Log, Metrics, Peer } from '../core/ports.ts'
+import type { Peer } from '../core/ports.ts'
 import { fail } from '../protocol/codes.ts'
 import { Connection, MAX_UNREAD, type Socket } from './connection.ts'
 import { WsDoor } from './door.ts'
 import type { Allowance, Rates } from './rate.ts'
 
 const RATES: Rates = { messagesPerSecond: 5, bytesPerMinute: 1_000 }
-
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {}, child: () => silent }
 
 /** A door whose service does what the test says, and sockets that are not there. */
 function house(does: (peer: Peer, text: string) => void = () => {}) {
@@ -35,8 +35,8 @@ function house(does: (peer: Peer, text: string) => void = () => {}) {
       ponged: () => void told.push('ponged'),
     }),
   }
-  const metrics = new Proxy({} as Metrics, { get: () => () => {} })
-  const log = { ...silent, error: (_: object, message: string) => void logged.push(message) }
+  const metrics = uncounted
+  const log = { ...silentLog, error: (_: object, message: string) => void logged.push(message) }
   log.child = () => log
   let given = 0
 
@@ -137,6 +137,26 @@ describe('a connection that is gone', () => {
   })
 })
 
+describe('a connection that is closing', () => {
+  test('shows no life and confirms nothing, whatever still comes from the other end', () => {
+    const { told, connect } = house()
+    const { connection, socket } = connect()
+    const verdicts: boolean[] = []
+    connection.probe((alive) => verdicts.push(alive))
+    connection.close(4409, 'taken_over')
+    connection.ponged(socket.pings[0] as string)
+    connection.received('x')
+    connection.pinged()
+    connection.probe((alive) => verdicts.push(alive))
+    expect([told, verdicts, socket.pings.length]).toEqual([['pinged'], [], 1])
+    connection.closed(1006)
+    expect([told, verdicts]).toEqual([
+      ['pinged', 'lost'],
+      [false, false],
+    ])
+  })
+})
+
 describe('what a client may send', () => {
   test('[WS-10] is the same on every connection it is admitted on', () => {
     const client = {}
@@ -182,6 +202,24 @@ describe('a pong', () => {
     connection.ponged(socket.pings[0] as string)
     connection.ponged(socket.pings[0] as string)
     expect(told).toEqual(['pinged', 'ponged'])
+  })
+})
+
+describe('a server that slept', () => {
+  test('[WS-6] asks whether a connection is alive before it takes it for dead', async () => {
+    const { clock, connect } = house((peer) => peer.admit({}, {}))
+    const alive = connect()
+    const dead = connect()
+    for (const { connection } of [alive, dead]) connection.received('x')
+    clock.leap(60_000)
+    expect([alive.connection.open, alive.socket.pings.length]).toEqual([true, 1])
+    alive.connection.ponged(alive.socket.pings[0] as string)
+    await clock.wind(1_100)
+    expect([alive.connection.open, dead.connection.open]).toEqual([true, false])
+    await clock.wind(25_000)
+    expect(alive.connection.open).toBe(true)
+    await turn()
+    expect(dead.socket.code).toBe(4102)
   })
 })
 

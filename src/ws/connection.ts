@@ -37,6 +37,8 @@ export interface Arrival {
 
 /** Bytes that may wait to be read by a client before it counts as one that does not read. */
 export const MAX_UNREAD = 256 * 1024
+/** A beat that is later than this finds that the process has slept; what clients said meanwhile is still unread. */
+const SLEPT: Millis = 1_000
 /** One message in so many is timed. A power of two. */
 const SAMPLE = 64
 
@@ -86,9 +88,10 @@ export class Connection implements Peer {
   opened(socket: Socket): void {
     this.#socket = socket
     this.#log.debug({}, 'connection open')
-    this.#session = this.#endpoint.open(this)
     const { clock } = this.#world
+    // Before the session is made, which may admit or close.
     this.#alarm = clock.alarm(clock.now() + this.#endpoint.firstWordWithin, () => this.#firstWordMissing())
+    this.#session = this.#endpoint.open(this)
   }
 
   received(data: string | Uint8Array): void {
@@ -120,7 +123,7 @@ export class Connection implements Peer {
   /** A pong came; `payload` is that of the ping it answers. RFC 6455 section 5.5.3. */
   ponged(payload: string): void {
     this.#heard(this.#world.clock.now())
-    if (this.#pongDue === 0 || payload !== String(this.#pongDue)) return
+    if (!this.#open || this.#pongDue === 0 || payload !== String(this.#pongDue)) return
     this.#pongDue = 0
     this.#session?.ponged()
   }
@@ -189,7 +192,7 @@ export class Connection implements Peer {
 
   #heard(now: Millis): void {
     this.#heardAt = now
-    if (this.#probes.length > 0) this.#answerProbes(true)
+    if (this.#open && this.#probes.length > 0) this.#answerProbes(true)
   }
 
   #answerProbes(alive: boolean): void {
@@ -239,12 +242,14 @@ export class Connection implements Peer {
     const { interval, timeout } = this.#endpoint.heartbeat
     const at = Math.min(this.#pingedAt + interval, this.#heardAt + timeout)
     this.#alarm?.cancel()
-    this.#alarm = clock.alarm(at, () => this.#beat())
+    this.#alarm = clock.alarm(at, () => this.#beat(at))
   }
 
-  #beat(): void {
+  /** `due`: when it was to come. */
+  #beat(due: Millis): void {
     const { interval, timeout } = this.#endpoint.heartbeat
     const now = this.#world.clock.now()
+    if (now - due > SLEPT) this.#heardAt = Math.max(this.#heardAt, now - timeout + SLEPT)
     if (now - this.#heardAt >= timeout) {
       this.#log.info({}, 'connection is dead')
       this.#cutOff('heartbeat_timeout')
@@ -255,6 +260,7 @@ export class Connection implements Peer {
   }
 
   #ping(): void {
+    if (!this.#open) return
     this.#pingedAt = this.#world.clock.now()
     this.#pings++
     if (this.#pongDue === 0) {
