@@ -145,7 +145,7 @@ export async function activeRide(server: TestServer, more: object = {}): Promise
   return { session, driver, passenger }
 }
 
-async function ask(
+export async function ask(
   url: string,
   method: string,
   path: string,
