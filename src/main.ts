@@ -126,7 +126,10 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     }),
     gate: new Gate({
       trustedProxies: config.TRUSTED_PROXIES,
-      allowedOrigins: config.ALLOWED_ORIGINS,
+      allowedOrigins: [
+        ...config.ALLOWED_ORIGINS,
+        ...(config.SITEURL === null ? [] : [originOf(config.SITEURL)]),
+      ],
       ratePerMinute: config.RATE_LIMIT_PER_MIN,
       isApiKey: (presented) => keys.api.accepts(presented),
       isAdminKey: (presented) => keys.admin.accepts(presented),
@@ -191,6 +194,10 @@ function secretsOf(config: Config, keys: Keys): string[] {
   const made = [secret.toString('base64url'), secret.toString('hex')]
   const { api, admin } = keys.effective
   return [...api, ...admin, ...made, ...(config.DB_PASSWORD === null ? [] : [config.DB_PASSWORD])]
+}
+
+function originOf(address: string): string {
+  return new URL(address).origin
 }
 
 /** Nobody has set a key, or this is a developer's machine. */

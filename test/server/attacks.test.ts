@@ -273,6 +273,21 @@ describe('guessing', () => {
   })
 })
 
+test('[HTTP-2] a wrong key takes as long however much of it is right', async () => {
+  const server = await startServer()
+  const guesses = [`${API_KEY.slice(0, -1)}x`, `x${API_KEY.slice(1)}`, 'x'.repeat(API_KEY.length), 'x']
+  const took = guesses.map((): number[] => [])
+  for (let round = 0; round < 40; round++) {
+    for (const [which, guess] of guesses.entries()) {
+      const startedAt = performance.now()
+      for (let i = 0; i < 500; i++) server.keys.api.accepts(guess)
+      took[which]?.push(performance.now() - startedAt)
+    }
+  }
+  const [first = 0, ...others] = took.map((times) => times.sort((a, b) => a - b)[10] ?? 0)
+  for (const other of others) expect(Math.abs(other - first) / first).toBeLessThan(0.3)
+})
+
 describe('the same user many times', () => {
   test('[RIDE-5] who comes in at once with others is in alone, every time, and hears everything', async () => {
     const server = await startServer({ SESSION_DURATION: '1h' })
@@ -514,6 +529,13 @@ describe('odd but right', () => {
     const offer = `{"more":{"deep":[[[[1e5]]]]} ,${member('sdp', 'v=0')},${member('type', 'offer')}}`
     driver.send(offer)
     expect(await passenger.nextText()).toBe(offer)
+  })
+
+  test('[WS-4] a page of the public address passes, also behind a proxy that does not say how it was asked', async () => {
+    const server = await startServer({ SITEURL: 'https://voice.example.com' })
+    await server.connect({ headers: { Host: 'voice.example.com', Origin: 'https://voice.example.com' } })
+    const headers = { Host: 'voice.example.com', Origin: 'https://voice.example.com.evil' }
+    expect((await refusal(server.connect({ headers }))).status).toBe(403)
   })
 
   test('[WS-6] one who only answers pings lives, and one who only sends heartbeats', async () => {
