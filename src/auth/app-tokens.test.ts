@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'bun:test'
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose'
+import { silentLog } from '../../test/kit/log.ts'
 import type { Log } from '../core/ports.ts'
 import { type AppTokenSettings, appTokens } from './app-tokens.ts'
 
@@ -20,11 +21,8 @@ function check(keys: AppTokenSettings['keys'], more: Partial<AppTokenSettings> =
   // Its own: a reading in the background may end after its test.
   const said = warnings
   const log: Log = {
-    debug() {},
-    info() {},
+    ...silentLog,
     warn: (context, message) => said.push(`${message} ${JSON.stringify(context)}`),
-    error() {},
-    child: () => log,
   }
   return appTokens({ keys, audience: null, issuer: null, now: () => now, log, ...more })
 }

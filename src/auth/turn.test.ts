@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
+import { silentLog } from '../../test/kit/log.ts'
 import type { Log } from '../core/ports.ts'
 import type { Turn } from '../services/direct/trust.ts'
 import { METERED_TURN, openTurn, type TurnSettings } from './turn.ts'
@@ -23,11 +24,8 @@ afterEach(() => {
 function open(settings: TurnSettings): { turn: Turn; warnings: string[] } {
   const warnings: string[] = []
   const log: Log = {
-    debug() {},
-    info() {},
+    ...silentLog,
     warn: (context, message) => warnings.push(`${message} ${JSON.stringify(context)}`),
-    error() {},
-    child: () => log,
   }
   return { turn: openTurn(settings, { now: () => now, log }), warnings }
 }

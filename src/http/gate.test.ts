@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { TestClock } from '../../test/kit/clock.ts'
-import type { Metrics } from '../core/ports.ts'
+import { uncounted } from '../../test/kit/metrics.ts'
 import { Failure } from '../protocol/codes.ts'
 import { Gate, type GateDeps } from './gate.ts'
 
@@ -20,7 +20,7 @@ function gate(more: Partial<GateDeps> = {}) {
     digest: (text) => `digest of ${text}`,
     tls: false,
     clock,
-    metrics: { rejected: (cause) => void rejected.push(cause) } as Metrics,
+    metrics: { ...uncounted, rejected: (cause) => void rejected.push(cause) },
     ...more,
   })
   return { gate: made, clock, rejected }

@@ -20,10 +20,20 @@ function cleanEntries(value: object, depth: number): Record<string, unknown> {
   for (const name in value) {
     if (!Object.hasOwn(value, name)) continue
     if (++count > MOST_ENTRIES) break
-    const entry = (value as Record<string, unknown>)[name]
+    const entry = read(value, name)
+    // Is not shown, and one named toJSON would be called.
+    if (typeof entry === 'function') continue
     out[name] = isHidden(name, entry) ? HIDDEN : cleanValue(entry, depth)
   }
   return out
+}
+
+function read(value: object, name: string): unknown {
+  try {
+    return (value as Record<string, unknown>)[name]
+  } catch {
+    return '[unreadable]'
+  }
 }
 
 function isHidden(name: string, value: unknown): boolean {

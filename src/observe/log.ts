@@ -42,10 +42,11 @@ export function openLog({ level, format, outlet = standardOutput() }: LogSetting
   let secrets: readonly string[] = []
 
   function line(at: Level, context: Record<string, unknown>, msg: string): string {
-    const time = new Date().toISOString()
+    const own = { level: at, time: new Date().toISOString() }
+    // Twice: first in the line, and never those of a context.
     const text = json
-      ? `${JSON.stringify({ level: at, time, ...context, msg })}\n`
-      : pretty({ level: at, time, msg, context }, colours)
+      ? `${JSON.stringify(Object.assign({ ...own }, context, own, { msg }))}\n`
+      : pretty({ ...own, msg, context }, colours)
     return secrets.reduce((shown, secret) => shown.replaceAll(secret, HIDDEN), text)
   }
 

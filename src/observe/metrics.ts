@@ -59,7 +59,10 @@ export function openMetrics({ version, calls, store, clock }: MetricsSettings): 
     const series = new Map<string, Histogram.Internal<'service'>>(
       kinds.map((kind) => [kind, all.labels(kind)]),
     )
-    return (kind: Kind, took: Millis) => series.get(kind)?.observe(took / 1000)
+    // The library throws at what is no number, and a sum that falls looks like a restart.
+    return (kind: Kind, took: Millis) => {
+      if (Number.isFinite(took)) series.get(kind)?.observe(Math.max(0, took) / 1000)
+    }
   }
 
   /** A number that is asked for when it is scraped. */

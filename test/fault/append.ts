@@ -4,13 +4,14 @@ import { writeSync } from 'node:fs'
 import { SystemClock } from '../../src/clock.ts'
 import type { CallId } from '../../src/core/ids.ts'
 import { openStore } from '../../src/store/store.ts'
-import { created, ended, listLog, newId, waitingCall } from '../kit/stores.ts'
+import { silentLog } from '../kit/log.ts'
+import { created, ended, newId, waitingCall } from '../kit/stores.ts'
 
 const [dataDir = '', calls = 'Infinity'] = process.argv.slice(2)
 const clock = new SystemClock((error) => {
   throw error
 })
-const store = openStore({ dataDir, mysql: null, clock, log: listLog() })
+const store = openStore({ dataDir, mysql: null, clock, log: silentLog })
 const say = (mark: string, id: CallId) => writeSync(1, `${mark}${id}\n`)
 
 async function call(n: number): Promise<void> {

@@ -9,17 +9,9 @@ import { Calls } from '../../src/store/calls.ts'
 import { LocalFile } from '../../src/store/file.ts'
 import { Journal } from '../../src/store/journal.ts'
 import { LocalSnapshots } from '../../src/store/snapshots.ts'
+import { listLog } from '../kit/log.ts'
 import { random } from '../kit/random.ts'
-import {
-  created,
-  ended,
-  find,
-  listLog,
-  newId,
-  openTestStore,
-  temporaryFolder,
-  waitingCall,
-} from '../kit/stores.ts'
+import { created, ended, find, newId, openTestStore, temporaryFolder, waitingCall } from '../kit/stores.ts'
 
 const SECTOR = 512
 const SUFFIXES = ['', '-wal'] as const

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readConfig } from '../../src/config/read.ts'
-import type { Log } from '../../src/core/ports.ts'
 import { type Running, start, type World } from '../../src/main.ts'
 import { TestClock } from './clock.ts'
+import { type LogLine, listLog } from './log.ts'
 import { RawPeer, type RawPeerOptions } from './raw-peer.ts'
 
 export const API_KEY = 'k'.repeat(40)
@@ -17,12 +17,6 @@ const SETTINGS = {
   API_KEY,
   ADMIN_KEY,
   RATE_LIMIT_PER_MIN: '0',
-}
-
-export interface LogLine {
-  readonly level: 'debug' | 'info' | 'warn' | 'error'
-  readonly message: string
-  readonly context: object
 }
 
 export interface TestServer extends Running {
@@ -71,7 +65,7 @@ export async function startServer(
   const clock = world.clock ?? new TestClock()
   const logged: LogLine[] = []
   const { config } = readConfig({ ...SETTINGS, DATA_DIR: dataDir, ...settings }, [])
-  const running = await start(config, { log: memoryLog(logged, {}), ...world, clock })
+  const running = await start(config, { log: listLog(logged), ...world, clock })
   const server: TestServer = {
     ...running,
     clock,

@@ -5,31 +5,10 @@ import { join } from 'node:path'
 import { SystemClock } from '../../src/clock.ts'
 import { type Call, open } from '../../src/core/call.ts'
 import { type CallId, callId, type Millis } from '../../src/core/ids.ts'
-import type { CallQuery, CallRecord, CallRow, Log } from '../../src/core/ports.ts'
+import type { CallQuery, CallRecord, CallRow } from '../../src/core/ports.ts'
 import { openStore, type Store, type StoreSettings } from '../../src/store/store.ts'
+import { type LogLine, listLog } from './log.ts'
 import { until } from './until.ts'
-
-export interface LogLine {
-  readonly level: 'debug' | 'info' | 'warn' | 'error'
-  readonly context: Record<string, unknown>
-  readonly message: string
-}
-
-/** A log that keeps its lines. */
-export function listLog(lines: LogLine[] = []): Log & { lines: LogLine[] } {
-  const at = (level: LogLine['level']) => (context: object, message: string) => {
-    lines.push({ level, context: context as Record<string, unknown>, message })
-  }
-  const log = {
-    lines,
-    debug: at('debug'),
-    info: at('info'),
-    warn: at('warn'),
-    error: at('error'),
-    child: () => log,
-  }
-  return log
-}
 
 export interface OpenedStore extends Store {
   readonly dataDir: string

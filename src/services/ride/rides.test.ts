@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { type Phone, RideWorld } from '../../../test/kit/ride-world.ts'
+import type { Phone } from '../../../test/kit/phone.ts'
+import { RideWorld } from '../../../test/kit/ride-world.ts'
 import { callId, type Side } from '../../core/ids.ts'
+import type { RideUp } from '../../protocol/ride.ts'
 
 const USERS = ['driver', 'passenger'] as const
 
@@ -19,7 +21,7 @@ interface Life {
 }
 
 interface Line {
-  readonly phone: Phone
+  readonly phone: Phone<RideUp>
   readonly call: number
   readonly side: Side
   life: Life | null
@@ -151,9 +153,10 @@ class Schedule {
     }
     const line = this.#connect(move.call, move.side, life, true)
     const token = move.stale ? life.token.replace(/\d+$/, (last) => String(Number(last) - 1)) : life.token
-    const lives = this.world.rides.view(this.#ids[move.call] ?? '') !== null
     const last = this.#seated.get(leg(move.call, move.side))?.life === life
     const failure = line.phone.say({ type: 'resume', resume_token: token, received: life.received })
+    // Asked afterwards: a call whose time is over ends when somebody comes, if its alarm has not rung yet.
+    const lives = this.world.rides.view(this.#ids[move.call] ?? '') !== null
     if (move.stale) must(failure?.code === 'resume_failed', 'an old token is refused')
     else if (lives && last) must(failure === null, 'the last token is good while the call lives')
   }
