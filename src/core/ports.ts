@@ -202,6 +202,9 @@ export interface Log {
   child(context: object): Log
 }
 
+/** Taken; not taken and to be tried again; not taken; never tried, since too many waited. */
+export type WebhookOutcome = 'delivered' | 'retried' | 'given_up' | 'dropped'
+
 /** What is counted. Labels come from closed sets only, so the number of series is bounded. */
 export interface Metrics {
   callOpened(kind: Kind): void
@@ -217,4 +220,6 @@ export interface Metrics {
   resumed(kind: Kind): void
   socketOpened(): void
   socketClosed(): void
+  /** What became of a try to post a webhook. */
+  webhook(outcome: WebhookOutcome): void
 }

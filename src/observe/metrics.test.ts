@@ -40,6 +40,7 @@ test('what happened is counted', async () => {
   metrics.callEnded('ride', 'user_terminated')
   metrics.rejected('invalid_api_key')
   metrics.resumed('ride')
+  metrics.webhook('given_up')
   for (let i = 0; i < 1000; i++) metrics.relayed('ride')
   metrics.relayTook('ride', 0.03)
   for (let i = 0; i < 3; i++) metrics.socketOpened()
@@ -57,6 +58,8 @@ test('what happened is counted', async () => {
     'ringdown_rejects_total{cause="invalid_api_key"}': 1,
     'ringdown_rejects_total{cause="internal"}': 0,
     'ringdown_resumes_total{service="ride"}': 1,
+    'ringdown_webhooks_total{outcome="given_up"}': 1,
+    'ringdown_webhooks_total{outcome="delivered"}': 0,
     'ringdown_relayed_frames_total{service="ride"}': 1000,
     'ringdown_relay_seconds_bucket{le="0.000025",service="ride"}': 0,
     'ringdown_relay_seconds_bucket{le="0.00005",service="ride"}': 1,
@@ -89,11 +92,12 @@ test('[T-O2] 100,000 different values add no series', async () => {
     anything.relayed(odd)
     anything.relayTook(odd, i)
     anything.resumed(odd)
+    anything.webhook(odd)
   }
   const samples = await scrape()
   expect([...samples.keys()]).toEqual(before)
   for (const [series, value] of samples)
-    if (/^ringdown_(calls|rejects|resumes|relay)/.test(series)) expect(value, series).toBe(0)
+    if (/^ringdown_(calls|rejects|resumes|relay|webhooks)/.test(series)) expect(value, series).toBe(0)
 })
 
 test('every metric has a help text, and ours are ringdown_*', async () => {

@@ -8,7 +8,7 @@ import Histogram from 'prom-client/lib/histogram.js'
 import Registry from 'prom-client/lib/registry.js'
 import type { Millis } from '../core/ids.ts'
 import type { Kind } from '../core/kinds.ts'
-import type { Clock, Metrics } from '../core/ports.ts'
+import type { Clock, Metrics, WebhookOutcome } from '../core/ports.ts'
 import { codes, endReasons } from '../protocol/codes.ts'
 import { watchLoop, watchProcess } from './process.ts'
 
@@ -37,6 +37,7 @@ export interface ServerMetrics extends Metrics {
 }
 
 const SET_UP_BUCKETS = [0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120]
+const WEBHOOK_OUTCOMES: readonly WebhookOutcome[] = ['delivered', 'retried', 'given_up', 'dropped']
 const RELAY_BUCKETS = [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1]
 
 export function openMetrics({ version, calls, store, clock }: MetricsSettings): ServerMetrics {
@@ -113,6 +114,12 @@ export function openMetrics({ version, calls, store, clock }: MetricsSettings): 
     'Messages, connections and requests that were refused or cut off, by code.',
     'cause',
     Object.keys(codes),
+  )
+  const webhook = counterOf(
+    'ringdown_webhooks_total',
+    "Webhooks to the app's backend, by what became of the try.",
+    'outcome',
+    WEBHOOK_OUTCOMES,
   )
   const relayTook = histogramOf(
     'ringdown_relay_seconds',
@@ -198,6 +205,7 @@ export function openMetrics({ version, calls, store, clock }: MetricsSettings): 
     socketClosed() {
       sockets--
     },
+    webhook,
     text: () => registry.metrics(),
     close: stopWatching,
   }

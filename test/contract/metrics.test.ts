@@ -50,6 +50,7 @@ function tell(metrics: Metrics, kind: Kind, reason: EndReason, cause: CodeName, 
   metrics.resumed(kind)
   metrics.socketOpened()
   metrics.socketClosed()
+  metrics.webhook('delivered')
 }
 
 const KINDS: readonly Kind[] = ['ride', 'direct']
