@@ -12,15 +12,14 @@ COPY package.json package-lock.json ./
 COPY scripts/run.mjs scripts/process.mjs scripts/
 RUN node scripts/run.mjs install
 
+COPY database.sql ./
 COPY scripts scripts
+COPY deploy/health.ts deploy/
 COPY src src
 RUN node scripts/run.mjs build
 
-# The runtime is moved out of node_modules, which has it twice and which is then without what only a build needs.
-RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
- && mkdir bin \
- && mv node_modules/bun/bin/bun.exe bin/bun \
- && rm -rf node_modules/bun node_modules/@oven node_modules/.bin node_modules/.ringdown-lock
+# What is built holds the parts of the libraries that it uses; of what was installed only the runtime goes on.
+RUN mkdir bin && mv node_modules/bun/bin/bun.exe bin/bun
 
 
 FROM debian:bookworm-slim
@@ -32,15 +31,12 @@ RUN groupadd --gid 1000 node \
  && install --directory --owner=node --group=node --mode=0700 /data
 
 # The operator's commands, as: docker compose exec ringdown ringdown keys show
-RUN printf '#!/bin/sh\nexec bun /app/src/cli/main.ts "$@"\n' > /usr/local/bin/ringdown \
+RUN printf '#!/bin/sh\nexec bun /app/dist/server/main.js "$@"\n' > /usr/local/bin/ringdown \
  && chmod 755 /usr/local/bin/ringdown
 
 COPY --from=build /app/bin/bun /usr/local/bin/bun
-COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
-COPY package.json database.sql LICENSE ./
-COPY deploy/health.ts deploy/
-COPY src src
+COPY LICENSE ./
 
 # The runtime keeps no cache of compiled files: the root of the container may be read-only.
 ENV DATA_DIR=/data \
@@ -58,6 +54,6 @@ USER 1000:1000
 VOLUME /data
 EXPOSE 47880
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["bun", "/app/deploy/health.ts"]
-ENTRYPOINT ["bun", "/app/src/cli/main.ts"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["bun", "/app/dist/server/health.js"]
+ENTRYPOINT ["bun", "/app/dist/server/main.js"]
 CMD ["serve"]

@@ -168,7 +168,7 @@ export const ringdown = (env: Record<string, string> = {}): Wish => ({
   name: 'Ringdown',
   command:
     process.env.BENCH_SERVER === undefined
-      ? [bun, ...profiled, join(root, 'src/cli/main.ts'), 'serve']
+      ? [bun, ...profiled, join(root, 'dist/server/main.js'), 'serve']
       : process.env.BENCH_SERVER.split(' '),
   env: (port, folder) => ({
     SERVER_ADDR: `127.0.0.1:${port}`,

@@ -1,8 +1,8 @@
 /**
  * Asks the server on this machine how it is; exit code 0 when it answers 200. For a container, which has no curl.
  *
- *   bun deploy/health.ts           does it run? Asked by HEALTHCHECK in the Dockerfile
- *   bun deploy/health.ts /ready    should it get calls? Prints what it says
+ *   bun dist/server/health.js           does it run? Asked by HEALTHCHECK in the Dockerfile
+ *   bun dist/server/health.js /ready    should it get calls? Prints what it says
  */
 import { readConfig } from '../src/config/read.ts'
 

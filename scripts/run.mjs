@@ -2,7 +2,7 @@
 // Plain JavaScript without dependencies, because it runs before they are installed.
 //
 //   node scripts/run.mjs install            install from the lock file, whatever is there already
-//   node scripts/run.mjs build              build the pages, whatever is there already
+//   node scripts/run.mjs build              build the pages and the server, whatever is there already
 //   node scripts/run.mjs start [args]       serve
 //   node scripts/run.mjs bun FILE [args]    run one file, with the same set-up
 //   node scripts/run.mjs check [--fix]      types, then format and lint
@@ -21,18 +21,18 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const bin = (name) => join(root, 'node_modules/.bin', name)
 const log = (line) => process.stderr.write(`ringdown: ${line}\n`)
 
-/** What the pages are made from. A change in any of it makes `start` and `test` build them again. */
-const PAGE_SOURCES = [
-  'src/web',
-  'src/client',
-  'src/audio',
-  'src/protocol',
+/** What is built is made from these. A change in any of it makes `start` and `test` build again. */
+const SOURCES = [
+  'src',
+  'deploy/health.ts',
   'scripts/build.ts',
+  'package.json',
   'package-lock.json',
+  'database.sql',
 ]
 const INSTALL_STAMP = 'node_modules/.ringdown-lock'
-const PAGES = 'dist/web'
-const PAGES_STAMP = 'dist/.web-sources'
+const SERVER = 'dist/server/main.js'
+const BUILD_STAMP = 'dist/.sources'
 
 const [command = 'start', ...args] = process.argv.slice(2)
 process.exitCode = await main()
@@ -42,9 +42,9 @@ async function main() {
     case 'install':
       return await install()
     case 'build':
-      return (await ensureInstalled()) || (await buildPages(args))
+      return (await ensureInstalled()) || (await build(args))
     case 'start':
-      return (await ensureSetUp()) || (await bun(['src/cli/main.ts', 'serve', ...args]))
+      return (await ensureSetUp()) || (await bun([SERVER, 'serve', ...args]))
     case 'bun':
       return (await ensureSetUp()) || (await bun(args))
     case 'check':
@@ -62,7 +62,7 @@ function bun([file, ...rest]) {
 }
 
 async function ensureSetUp() {
-  return (await ensureInstalled()) || (await ensurePages())
+  return (await ensureInstalled()) || (await ensureBuilt())
 }
 
 async function ensureInstalled() {
@@ -82,19 +82,19 @@ async function install() {
   return code
 }
 
-async function ensurePages() {
-  if (existsSync(join(root, PAGES)) && stampIs(PAGES_STAMP, hash(PAGE_SOURCES))) return 0
-  return await buildPages([])
+async function ensureBuilt() {
+  if (existsSync(join(root, SERVER)) && stampIs(BUILD_STAMP, hash(SOURCES))) return 0
+  return await build([])
 }
 
-async function buildPages(rest) {
+async function build(rest) {
   if (!existsSync(join(root, 'scripts/build.ts'))) return 0
-  log('building the pages')
+  log('building')
   // Before the build: what is changed while it runs must be built again.
-  const sources = hash(PAGE_SOURCES)
+  const sources = hash(SOURCES)
   const code = await run(bin('bun'), ['scripts/build.ts', ...rest], { cwd: root, stdout: 'stderr' })
-  if (code !== 0) log('building the pages failed; the message is above')
-  else stamp(PAGES_STAMP, sources)
+  if (code !== 0) log('building failed; the message is above')
+  else stamp(BUILD_STAMP, sources)
   return code
 }
 
@@ -110,7 +110,7 @@ async function check() {
 
 async function test(group) {
   const { installTools, runTests } = await import('./test.mjs')
-  const failed = (await ensureInstalled()) || (await installTools(root, log)) || (await ensurePages())
+  const failed = (await ensureInstalled()) || (await installTools(root, log)) || (await ensureBuilt())
   if (failed) {
     process.stdout.write('0 passed, 1 failed\n')
     return 1

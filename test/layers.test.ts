@@ -61,11 +61,13 @@ test('a room imports only the rooms that its tsconfig.json lists', () => {
   const findings = files.flatMap(({ path, room, imports }) => {
     if (room === null) return []
     const allowed = [room, ...mayImport(room)]
-    return imports
-      // Data outside of src (the version, the table of calls) belongs to no room.
-      .filter((name) => name.startsWith('.') && !/\.(json|sql)$/.test(name))
-      .filter((name) => !allowed.includes(roomOf(normalize(join(dirname(path), name))) ?? ''))
-      .map((name) => `src/${path} imports ${name}`)
+    return (
+      imports
+        // Data outside of src (the version, the table of calls) belongs to no room.
+        .filter((name) => name.startsWith('.') && !/\.(json|sql)$/.test(name))
+        .filter((name) => !allowed.includes(roomOf(normalize(join(dirname(path), name))) ?? ''))
+        .map((name) => `src/${path} imports ${name}`)
+    )
   })
   none(
     findings,

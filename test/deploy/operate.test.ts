@@ -90,7 +90,9 @@ test('the unit of systemd starts what there is, and lets it stop', () => {
   const folder = value('WorkingDirectory')
   const [program = '', ...args] = value('ExecStart').split(' ')
   expect(existsSync(join(ROOT, program.slice(folder.length + 1)))).toBe(true)
-  expect(existsSync(join(ROOT, args.find((arg) => arg.endsWith('.ts')) ?? '-'))).toBe(true)
+  // The one that `run.mjs build` makes and `run.mjs start` runs.
+  expect(args).toContain('dist/server/main.js')
+  expect(readFileSync(join(ROOT, 'scripts/run.mjs'), 'utf8')).toContain("'dist/server/main.js'")
   expect(dirname(value('EnvironmentFile'))).toBe(folder)
   expect(Number(value('TimeoutStopSec'))).toBeGreaterThan(30)
   expect(Number(value('LimitNOFILE'))).toBeGreaterThan(Number(options.MAX_CONNECTIONS.default) + 256)
