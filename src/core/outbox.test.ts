@@ -80,6 +80,16 @@ test('[RIDE-8] a leg that comes in anew gets what waited, and its count starts a
   expect(outbox.resume(0)).toEqual({ frames: ['authenticated'], gap: false })
 })
 
+test('[RIDE-19] a leg that comes in anew is not told what happened to the client before it', () => {
+  const outbox = sent(2)
+  outbox.hold('offer')
+  outbox.holdNotice('the other is back')
+  outbox.hold('candidate')
+  expect(outbox.restart()).toEqual(['offer', 'candidate'])
+  outbox.holdNotice('the other is back')
+  expect(outbox.resume(0)).toEqual({ frames: ['the other is back'], gap: false })
+})
+
 describe('what waits is bounded', () => {
   test('[RIDE-8] in frames', () => {
     const outbox = new Outbox()

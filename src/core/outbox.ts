@@ -23,6 +23,8 @@ export class Outbox {
   #sent: number | null = 0
   /** Number of the last frame that was sent when the last ping was. */
   #marked = 0
+  /** Those that wait and are the server's own. */
+  readonly #notices = new Set<string>()
   /** A notice found no room. */
   #overflowed = false
   readonly #mostChars: number
@@ -49,14 +51,19 @@ export class Outbox {
 
   /** A notice of the server's own must wait; when there is no room, the leg will be told that there is a gap. */
   holdNotice(text: string): void {
-    if (!this.hold(text)) this.#overflowed = true
+    if (this.hold(text)) this.#notices.add(text)
+    else this.#overflowed = true
   }
 
-  /** The leg comes in as a new client: the count starts again. Returns what waited. It is sent with `sent`. */
+  /**
+   * The leg comes in as a new client: the count starts again. Returns what waited, which is sent with `sent`. Without
+   * the notices: they tell what happened to another client, and the new one is told how things are.
+   */
   restart(): readonly string[] {
     const waiting = this.#kept.slice(this.#kept.length - this.#waiting)
+    const frames = waiting.filter((text) => !this.#notices.has(text))
     this.#reset(0)
-    return waiting
+    return frames
   }
 
   /**
@@ -120,5 +127,6 @@ export class Outbox {
     this.#sent = sent
     this.#marked = sent
     this.#overflowed = false
+    this.#notices.clear()
   }
 }

@@ -435,6 +435,21 @@ describe('who comes when the time is over and the alarm has not rung yet', () =>
   })
 })
 
+test('[RIDE-19] who starts over in a call is told once of the other, however often that came and went meanwhile', async () => {
+  const { phones, enter } = await rideOf(2)
+  phones[0]?.end()
+  for (let i = 0; i < 3; i++) {
+    phones[1]?.end()
+    phones[1] = enter('passenger')
+  }
+  phones[1]?.say({ type: 'offer', sdp: 'v=0' })
+  expect(
+    enter('driver')
+      .receive()
+      .map((text) => JSON.parse(text).type),
+  ).toEqual(['authenticated', 'session_joined', 'participant_joined', 'offer'])
+})
+
 describe('a server that goes down', () => {
   test('[WS-14] tells nobody that a session is over which is only put away', async () => {
     const { world, session_id, enter, resumeToken } = await rideOf(2)
