@@ -170,9 +170,10 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     retention?.cancel()
     await sockets.close()
     await listening.close()
-    ownClock?.close()
     metrics.close()
     await store.close()
+    // After the store, whose deadlines it rings.
+    ownClock?.close()
     log.info({}, 'stopped')
     await ownLog?.close()
   }

@@ -206,6 +206,58 @@ test('a microphone that comes after the call was closed is stopped', async () =>
   expect(network.sockets.length).toBe(0)
 })
 
+test('the meters and the context they read with go with the call, and so does the ear for a network', async () => {
+  const { FakeSound, made } = fakeSound()
+  const listening = new Set<unknown>()
+  const { addEventListener, removeEventListener } = globalThis
+  globalThis.addEventListener = (_: string, listener: unknown) => void listening.add(listener)
+  globalThis.removeEventListener = (_: string, listener: unknown) => void listening.delete(listener)
+  try {
+    const { call, network, connections, track } = await waiting({ AudioContext: FakeSound as never })
+    network.last.say({ type: 'participant_joined', role: 'passenger' })
+    await settle()
+    connections[0]?.ontrack?.({ streams: [fakeStream()] })
+    await settle()
+    expect([made.length, made[0]?.sources.size, listening.size]).toEqual([1, 2, 1])
+    call.close()
+    call.close()
+    expect([made.length, made[0]?.sources.size, made[0]?.closed, listening.size]).toEqual([1, 0, 1, 0])
+    expect(track.stopped).toBe(true)
+  } finally {
+    Object.assign(globalThis, { addEventListener, removeEventListener })
+  }
+})
+
+/** An AudioContext that counts what reads from it. */
+function fakeSound() {
+  const made: { sources: Set<object>; closed: number }[] = []
+  class FakeSound {
+    readonly sources = new Set<object>()
+    closed = 0
+
+    constructor() {
+      made.push(this)
+    }
+
+    createMediaStreamSource() {
+      const source = { connect() {}, disconnect: () => void this.sources.delete(source) }
+      this.sources.add(source)
+      return source
+    }
+
+    createAnalyser() {
+      return { fftSize: 0 }
+    }
+
+    async resume() {}
+
+    async close() {
+      this.closed++
+    }
+  }
+  return { FakeSound, made }
+}
+
 test('the limit is told as an instant of the clock', async () => {
   const { call, network, clock } = await connected()
   const limits: number[] = []
