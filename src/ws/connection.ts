@@ -42,15 +42,21 @@ const SLEPT: Millis = 1_000
 /** One message in so many is timed. A power of two. */
 const SAMPLE = 64
 
+/** What a connection has none of shares one value. */
+const NONE = [] as const
+const NOTHING = () => {}
+
 export type Socket = ServerWebSocket<Connection>
 
 export class Connection implements Peer {
   readonly id: string
   readonly #world: ConnectionWorld
   readonly #endpoint: Endpoint<unknown>
-  readonly #giveBack: () => void
+  readonly #address: string
+  #giveBack: () => void
   #allowance: Allowance
-  #log: Log
+  /** Who the peer said it is, for the log. */
+  #who: object = {}
   #socket: Socket | null = null
   #session: Session<unknown> | null = null
   #open = true
@@ -65,14 +71,14 @@ export class Connection implements Peer {
   #errorsSince: Millis = 0
   /** Wakes for the next ping, or for the missing first word. */
   #alarm: Alarm | null = null
-  #probes: { verdict: (alive: boolean) => void; alarm: Alarm }[] = []
+  #probes: readonly { verdict: (alive: boolean) => void; alarm: Alarm }[] = NONE
 
   constructor(endpoint: Endpoint<unknown>, arrival: Arrival, world: ConnectionWorld) {
     this.id = arrival.id
     this.#endpoint = endpoint
     this.#world = world
     this.#giveBack = arrival.giveBack
-    this.#log = world.log.child({ connection: arrival.id, address: arrival.address })
+    this.#address = arrival.address
     const { rates, clock } = world
     const now = clock.now()
     this.#heardAt = now
@@ -82,6 +88,11 @@ export class Connection implements Peer {
 
   get open(): boolean {
     return this.#open
+  }
+
+  /** Made when there is something to say: ten thousand connections that are silent need none. */
+  get #log(): Log {
+    return this.#world.log.child({ connection: this.id, address: this.#address, ...this.#who })
   }
 
   /** The handshake is done. */
@@ -178,7 +189,8 @@ export class Connection implements Peer {
     this.#allowance = allowances.get(client) ?? new Allowance(rates, now)
     allowances.set(client, this.#allowance)
     if (this.#allowance.entries.take(1, now)) this.#giveBack()
-    this.#log = this.#log.child(context)
+    this.#giveBack = NOTHING
+    this.#who = context
     this.#log.info({}, 'connection admitted')
     this.#schedule()
   }
@@ -186,7 +198,7 @@ export class Connection implements Peer {
   probe(verdict: (alive: boolean) => void): void {
     const { clock } = this.#world
     const alarm = clock.alarm(clock.now() + PROBE_TIMEOUT, () => this.#answerProbes(false))
-    this.#probes.push({ verdict, alarm })
+    this.#probes = [...this.#probes, { verdict, alarm }]
     this.#ping()
   }
 
@@ -197,7 +209,7 @@ export class Connection implements Peer {
 
   #answerProbes(alive: boolean): void {
     const probes = this.#probes
-    this.#probes = []
+    this.#probes = NONE
     for (const { verdict, alarm } of probes) {
       alarm.cancel()
       verdict(alive)

@@ -16,7 +16,7 @@ import type { CallId, Millis, Side } from '../../core/ids.ts'
 import type { Alarm, CallLog, Clock, Log, Metrics, Snapshots } from '../../core/ports.ts'
 import { type EndReason, fail } from '../../protocol/codes.ts'
 import type { DirectDown } from '../../protocol/direct.ts'
-import type { Device, KeptDevice } from './device.ts'
+import { type Device, isKept, type KeptDevice } from './device.ts'
 
 export const CALLER: Side = 0
 export const CALLEE: Side = 1
@@ -49,14 +49,12 @@ export class DirectCall {
   /** When it stops ringing. */
   readonly expiresAt: Millis
   readonly #world: CallWorld
-  readonly #log: Log
   readonly #startedAt: Millis
   #call: Call
   readonly #caller: Device
   /** The callee's device, once one accepted. */
   #callee: Device | null = null
   #ringing = new Set<Device>()
-  #answer = ''
   /** Candidates that the caller sent while it rang, for a device that is rung later. */
   #early: string[] = []
   #alarm: Alarm | null = null
@@ -75,7 +73,6 @@ export class DirectCall {
     this.#call = call
     this.#caller = parties.caller
     this.#world = world
-    this.#log = world.log.child({ call: call.id })
   }
 
   /** The caller is in, and its clock runs. */
@@ -92,6 +89,11 @@ export class DirectCall {
     for (const device of [this.#caller, callee]) this.#world.engaged.set(device, this)
     const [next, effects] = recover(this.#call, this.#world.clock.now())
     this.#become(next, effects)
+  }
+
+  /** Made when there is something to say. */
+  get #log(): Log {
+    return this.#world.log.child({ call: this.id })
   }
 
   get state(): Call['at'] {
@@ -118,7 +120,7 @@ export class DirectCall {
     if (this.#call.at !== 'waiting' || this.#callee !== null || this.#ringing.has(device)) return
     this.#ringing.add(device)
     device.say(incoming)
-    for (const text of this.#early) device.relay(text)
+    for (const text of this.#early) device.pass(text)
   }
 
   rings(device: Device): boolean {
@@ -130,17 +132,18 @@ export class DirectCall {
     this.#ringing.delete(device)
   }
 
-  /** The first device to accept is the callee's leg. Throws `call_not_ringing` for the others. */
+  /** The first device to accept is the callee's leg. Throws `call_not_ringing` for the others. The call is settled. */
   accept(device: Device, answer: string): void {
     if (this.#call.at !== 'waiting' || this.#callee !== null) throw fail('call_not_ringing')
     this.#callee = device
-    this.#answer = answer
     this.#world.engaged.set(device, this)
     const others = [...this.#ringing].filter((each) => each !== device)
     this.#stopRinging()
     for (const other of others) other.say(endOf(this.id, 'answered_elsewhere'))
     this.#early = []
     this.apply({ is: 'join', side: CALLEE })
+    // Also when the caller is away and the call not active yet: what the callee sends now must not come before it.
+    this.#caller.say({ type: 'CALL_ACCEPTED', payload: { callId: this.id, sdpAnswer: answer } })
   }
 
   decline(): void {
@@ -157,12 +160,17 @@ export class DirectCall {
     }
     if (this.#early.length === MOST_EARLY) throw fail('buffer_full')
     this.#early.push(text)
-    for (const ringing of this.#ringing) ringing.relay(text)
+    for (const ringing of this.#ringing) ringing.pass(text)
   }
 
   apply(event: CallEvent): void {
     const [next, effects] = step(this.#call, event, this.#world.clock.now())
     this.#become(next, effects)
+  }
+
+  /** Lets happen what is due, though the alarm has not rung yet. */
+  settle(): void {
+    this.apply({ is: 'tick' })
   }
 
   /** Lets go of the alarm; the call lives on as its snapshot. */
@@ -200,15 +208,12 @@ export class DirectCall {
   #words(side: Side, notice: Notice): DirectDown | null {
     const callId = this.id
     switch (notice.is) {
-      case 'joined':
-        // The callee knows that it accepted; the caller needs the answer.
-        return side === CALLER
-          ? { type: 'CALL_ACCEPTED', payload: { callId, sdpAnswer: this.#answer } }
-          : null
       case 'away':
         return { type: 'PEER_RECONNECTING', payload: { callId, graceMs: notice.grace } }
       case 'back':
         return { type: 'PEER_RESUMED', payload: { callId } }
+      // The callee knows that it accepted, and the caller was told then.
+      case 'joined':
       case 'left':
       case 'warning':
         return null
@@ -269,6 +274,15 @@ export class DirectCall {
     this.#alarm?.cancel()
     this.#alarm = at === null ? null : this.#world.clock.alarm(at, () => this.apply({ is: 'tick' }))
   }
+}
+
+/** What a snapshot holds was written by another version of the server, perhaps. */
+export function isDetail(value: unknown): value is DirectDetail {
+  if (typeof value !== 'object' || value === null) return false
+  const { devices, startedAt } = value as Partial<DirectDetail>
+  return (
+    typeof startedAt === 'number' && Array.isArray(devices) && devices.length === 2 && devices.every(isKept)
+  )
 }
 
 /** Candidates of the caller that are kept for a device that is rung later. */

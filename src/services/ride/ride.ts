@@ -49,7 +49,6 @@ interface Seat {
 
 export class Ride {
   readonly #world: RideWorld
-  readonly #log: Log
   readonly #seats: readonly [Seat, Seat] = [
     { peer: null, outbox: new Outbox() },
     { peer: null, outbox: new Outbox() },
@@ -63,7 +62,6 @@ export class Ride {
     this.#call = call
     this.#detail = detail
     this.#world = world
-    this.#log = world.log.child({ session: call.id })
   }
 
   /** Starts the clock of a new ride and keeps its snapshot. */
@@ -78,6 +76,11 @@ export class Ride {
     for (const seat of this.#seats) seat.outbox.forget()
     const [next, effects] = recover(this.#call, this.#world.clock.now())
     this.#become(next, effects)
+  }
+
+  /** Made when there is something to say. */
+  get #log(): Log {
+    return this.#world.log.child({ session: this.id })
   }
 
   get id(): CallId {

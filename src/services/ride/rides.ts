@@ -12,7 +12,7 @@ import type { CreateSession, SessionView } from '../../protocol/http.ts'
 import { AUTHENTICATE_TIMEOUT, METADATA_BYTES } from '../../protocol/limits.ts'
 import { RIDE_PATH, type RideUp, rideCodec } from '../../protocol/ride.ts'
 import { Ride, type RideDetail, type RideWorld, ROLES } from './ride.ts'
-import { RideSession, type Seated } from './session.ts'
+import { type Reception, RideSession, type Seated } from './session.ts'
 import type { RideTokens } from './tokens.ts'
 
 /** What the operator set. Spans in milliseconds. */
@@ -139,6 +139,10 @@ export class Rides {
 
   /** What phones connect to. */
   endpoint(): Endpoint<RideUp> {
+    const reception: Reception = {
+      authenticate: (message, from, seated) => this.#authenticate(message, from, seated),
+      resume: (message, from) => this.#resume(message, from),
+    }
     return {
       kind: 'ride',
       path: RIDE_PATH,
@@ -147,11 +151,7 @@ export class Rides {
       firstWordWithin: AUTHENTICATE_TIMEOUT,
       tooLate: 'authenticate_timeout',
       heartbeat: this.#deps.terms.heartbeat,
-      open: (peer): Session<RideUp> =>
-        new RideSession(peer, {
-          authenticate: (message, from, seated) => this.#authenticate(message, from, seated),
-          resume: (message, from) => this.#resume(message, from),
-        }),
+      open: (peer): Session<RideUp> => new RideSession(peer, reception),
     }
   }
 
