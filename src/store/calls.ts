@@ -40,7 +40,7 @@ export class Calls implements CallLog, Part {
   readonly #update: Statement<unknown, Text[]>
   readonly #delete: Statement<unknown, [string]>
   readonly #open: Statement<{ session_id: CallId }, []>
-  #dropped = 0
+  #lost = 0
 
   constructor(deps: CallsDeps) {
     this.#deps = deps
@@ -68,7 +68,7 @@ export class Calls implements CallLog, Part {
   }
 
   append(record: CallRecord): void {
-    const news = this.#newsOf(record.id)
+    const news = this.#newsOf(record)
     if (news === null) return
     switch (record.is) {
       case 'created':
@@ -143,11 +143,11 @@ export class Calls implements CallLog, Part {
     return changes > 0
   }
 
-  #newsOf(id: CallId): News | null {
+  #newsOf({ id, is }: CallRecord): News | null {
     const known = this.#news.get(id)
     if (known !== undefined) return known
-    if (this.#deps.journal.failing && this.#deps.journal.full) {
-      if (this.#dropped++ === 0)
+    if (!this.#deps.journal.hasRoom(is === 'created')) {
+      if (this.#lost++ === 0)
         this.#deps.log.error({}, 'too much is waiting to be written: news of calls are lost')
       return null
     }

@@ -171,9 +171,14 @@ export class Journal {
     return this.#state.is === 'failing'
   }
 
-  /** So much is held that a part must not take on more. */
-  get full(): boolean {
-    return this.#parts.reduce((sum, part) => sum + part.held, 0) >= HELD
+  /**
+   * While nothing can be written, only so much is held: nothing of new calls beyond a bound, and nothing at all beyond
+   * twice that. Always true while it can be written.
+   */
+  hasRoom(forNewCalls: boolean): boolean {
+    if (this.#state.is !== 'failing') return true
+    const held = this.#parts.reduce((sum, part) => sum + part.held, 0)
+    return held < (forNewCalls ? HELD : 2 * HELD)
   }
 
   /** Writes and syncs what is left. Resolves also when that fails, which is logged. Twice is fine. */

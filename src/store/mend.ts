@@ -97,11 +97,11 @@ function salvageTable(from: Database, into: Database, table: string): number {
   const last = walk(from, table, 'ASC', keep)
   if (last === null) return saved
   // A part in the middle cannot be read. What lies after it is reached from the end, what lies within one by one.
-  const first = walk(from, table, 'DESC', keep) ?? last
+  const first = walk(from, table, 'DESC', keep)
+  if (first === null || saved === 0) return saved
+  const one = from.query<Row, [number]>(`SELECT rowid AS place, * FROM ${table} WHERE rowid = ?`)
   for (let place = last + 1; place < Math.min(first, last + MOST_PROBES); place++) {
-    const row = attempt(() =>
-      from.query<Row, [number]>(`SELECT rowid AS place, * FROM ${table} WHERE rowid = ?`).get(place),
-    )
+    const row = attempt(() => one.get(place))
     if (row) keep(row)
   }
   return saved
@@ -123,9 +123,12 @@ function walk(
         )
         .get(place),
     )
-    if (row === undefined) return place
     if (row === null) return null
-    place = row.place as number
+    // In a damaged tree the next row may be one that was there before.
+    const next = row?.place as number | undefined
+    if (row === undefined || next === undefined || (direction === 'ASC' ? next <= place : next >= place))
+      return place
+    place = next
     keep(row)
   }
 }

@@ -40,7 +40,7 @@ export class LocalSnapshots implements Snapshots, Part {
 
   save(snapshot: Snapshot): void {
     const { id } = snapshot.call
-    if (this.#deps.journal.failing && this.#deps.journal.full && !this.#held.has(id)) return
+    if (!this.#held.has(id) && !this.#deps.journal.hasRoom(!this.#inFile.has(id))) return
     this.#held.set(id, snapshot)
     this.#deps.journal.changed()
   }
