@@ -10,29 +10,30 @@ const NONE: readonly Device[] = []
 
 export class Clients {
   readonly #byClient = new Map<string, Device[]>()
+  /** Those that are not rung: somebody else has their place. */
+  readonly #aside = new Map<string, Device[]>()
   readonly #byId = new Map<string, Device>()
   readonly #watchers = new Map<string, Set<Device>>()
 
   /** A device that can be rung from now on. */
   add(device: Device): void {
     this.#byId.set(device.id, device)
-    this.#byClient.set(device.clientId, [...this.of(device.clientId), device])
+    take(this.#aside, device)
+    take(this.#byClient, device)
+    put(this.#byClient, device)
   }
 
-  /** A device that is only there to take its call up again; it is not rung. */
+  /** A device that may take its call up again, but is not rung, until it is added. */
   keep(device: Device): void {
     this.#byId.set(device.id, device)
-  }
-
-  /** The device is rung no more, but may still take its call up again. */
-  retire(device: Device): void {
-    const others = this.of(device.clientId).filter((each) => each !== device)
-    if (others.length === 0) this.#byClient.delete(device.clientId)
-    else this.#byClient.set(device.clientId, others)
+    take(this.#byClient, device)
+    take(this.#aside, device)
+    put(this.#aside, device)
   }
 
   remove(device: Device): void {
-    this.retire(device)
+    take(this.#byClient, device)
+    take(this.#aside, device)
     this.#byId.delete(device.id)
     for (const clientId of device.watching) this.#unwatch(device, clientId)
     device.watching.clear()
@@ -41,6 +42,16 @@ export class Clients {
   /** The devices of a client that can be rung, in the order they came. */
   of(clientId: string): readonly Device[] {
     return this.#byClient.get(clientId) ?? NONE
+  }
+
+  /** Those that are kept aside, in the order they came there. */
+  asideOf(clientId: string): readonly Device[] {
+    return this.#aside.get(clientId) ?? NONE
+  }
+
+  /** All of them. */
+  everyOf(clientId: string): readonly Device[] {
+    return [...this.of(clientId), ...this.asideOf(clientId)]
   }
 
   byId(id: string): Device | null {
@@ -76,4 +87,14 @@ export class Clients {
     watchers?.delete(device)
     if (watchers?.size === 0) this.#watchers.delete(clientId)
   }
+}
+
+function put(devices: Map<string, Device[]>, device: Device): void {
+  devices.set(device.clientId, [...(devices.get(device.clientId) ?? []), device])
+}
+
+function take(devices: Map<string, Device[]>, device: Device): void {
+  const others = (devices.get(device.clientId) ?? []).filter((each) => each !== device)
+  if (others.length === 0) devices.delete(device.clientId)
+  else devices.set(device.clientId, others)
 }

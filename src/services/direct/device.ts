@@ -2,6 +2,7 @@
  * One registered client on one phone or page: who it is, the connection it has or is waiting for, and the frames it is
  * owed. A client id may have several devices. Deliberately not here: who may be one (directs.ts), and calls.
  */
+import type { Millis } from '../../core/ids.ts'
 import { Outbox, type Replay } from '../../core/outbox.ts'
 import type { Alarm, DirectoryKey, Peer } from '../../core/ports.ts'
 import { codes } from '../../protocol/codes.ts'
@@ -24,6 +25,13 @@ export interface KeptDevice extends DeviceIdentity {
   readonly generation: number
 }
 
+export function isKept(value: unknown): value is KeptDevice {
+  if (typeof value !== 'object' || value === null) return false
+  const { id, clientId, proven, line, generation } = value as Partial<KeptDevice>
+  const texts = [id, clientId, line].every((each) => typeof each === 'string')
+  return texts && typeof proven === 'boolean' && typeof generation === 'number'
+}
+
 export class Device {
   readonly id: string
   readonly clientId: string
@@ -35,8 +43,8 @@ export class Device {
   generation = 1
   /** Ids whose key it looked up, oldest first. */
   readonly watching = new Set<string>()
-  /** Removes it when it does not come back. */
-  grace: Alarm | null = null
+  /** Until when it may come back, and what removes it then; null while it is there. */
+  grace: { readonly until: Millis; readonly alarm: Alarm } | null = null
   readonly #outbox = new Outbox(KEPT_CHARS)
   #peer: Peer | null
 
@@ -56,7 +64,11 @@ export class Device {
 
   /** Sends a message of the server's own, or keeps it for when the device is back. */
   say(message: DirectDown): void {
-    const text = writeDirect(message)
+    this.pass(writeDirect(message))
+  }
+
+  /** Hands a frame on, or keeps it. The client is told that there is a gap when it finds no room. */
+  pass(text: string): void {
     if (this.#peer === null) return this.#outbox.holdNotice(text)
     this.#outbox.sent(text)
     this.#peer.send(text)
@@ -84,16 +96,14 @@ export class Device {
     const before = this.#peer
     this.#peer = peer
     this.generation++
-    this.grace?.cancel()
-    this.grace = null
+    this.#endGrace()
     before?.close(codes.taken_over.close, 'taken_over')
     return replay
   }
 
   /** Lets go of the connection. */
   close(code: number, reason: string): void {
-    this.grace?.cancel()
-    this.grace = null
+    this.#endGrace()
     const peer = this.#peer
     this.#peer = null
     peer?.close(code, reason)
@@ -105,5 +115,10 @@ export class Device {
 
   ponged(): void {
     this.#outbox.confirm()
+  }
+
+  #endGrace(): void {
+    this.grace?.alarm.cancel()
+    this.grace = null
   }
 }

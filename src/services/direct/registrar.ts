@@ -3,8 +3,8 @@
  * registered (switchboard.ts, keys.ts), and how a signature is checked (auth).
  */
 import type { Millis } from '../../core/ids.ts'
-import type { Clock, Directory, Log, Metrics, Peer } from '../../core/ports.ts'
-import { fail, NORMAL_CLOSE } from '../../protocol/codes.ts'
+import type { BoundIdentity, Clock, Directory, Log, Metrics, Peer } from '../../core/ports.ts'
+import { codes, fail, NORMAL_CLOSE } from '../../protocol/codes.ts'
 import { CLIENT_ID, type DirectDown, writeDirect } from '../../protocol/direct.ts'
 import { type Clients, MOST_DEVICES } from './clients.ts'
 import { Device, type KeptDevice } from './device.ts'
@@ -66,16 +66,19 @@ export class Registrar {
     const clientId = checkId(said.clientId)
     const proof = await this.#checkProof(said, challenge, null)
     const proven = proof.is !== 'none'
-    // Whoever is there and alive stays, and then nothing is bound either.
-    await this.#makeRoom(clientId, proven)
-    await this.#bind(clientId, proof)
-    const { key } = await directory.find(clientId)
-    this.#checkRoom(clientId, proven)
+    // Whoever is there and alive stays, and then nothing is bound either; but who hands the id over comes in alone.
+    if (!handsOver(proof)) await this.#makeRoom(clientId, proven)
+    await this.#bind(clientId, proof, null)
+    const credentials = await this.#deps.credentials()
+    const { identity, key } = await directory.find(clientId)
+    // No more waiting from here on, so that what is found now holds, and it is not rung before it is told.
+    this.#checkStill(proof, identity)
+    if (!this.#hasRoom(clientId, proven)) throw fail('client_id_taken')
     if (!peer.open) throw fail('not_registered')
     const device = new Device({ id: newId(), clientId, proven, line: newId() }, key, peer)
     clients.add(device)
     peer.admit({ client: clientId }, device)
-    await this.#sayRegistered(device)
+    this.#sayRegistered(device, credentials)
     came(device, 'new')
     return device
   }
@@ -83,18 +86,19 @@ export class Registrar {
   /** A registered device proves its identity after all. Rejects as `register` does. */
   async prove(said: Said<'REGISTER'>, challenge: Challenge | null, device: Device): Promise<void> {
     const proof = await this.#checkProof(said, challenge, device)
-    await this.#bind(device.clientId, proof)
+    await this.#bind(device.clientId, proof, device)
     device.proven = proof.is !== 'none'
-    await this.#sayRegistered(device)
+    this.#sayRegistered(device, await this.#deps.credentials())
   }
 
   /** Throws `resume_failed`. */
   resume({ resumeToken, received }: Said<'RESUME'>, peer: Peer): Device {
-    const { tokens, clients, metrics, came } = this.#deps
+    const { tokens, metrics, came } = this.#deps
     const claim = tokens.readResume(resumeToken)
-    const device = claim === null ? null : clients.byId(claim.device)
+    const device = claim === null ? null : this.#stillThere(claim.device)
     const replay = device?.generation === claim?.generation ? device?.back(peer, received) : null
     if (device == null || replay == null) throw fail('resume_failed')
+    this.#seat(device)
     peer.admit({ client: device.clientId }, device)
     const { frames, gap } = replay
     const payload = { replayed: frames.length, resumeToken: tokens.resume(device.id, device.generation) }
@@ -122,6 +126,7 @@ export class Registrar {
     device.generation = kept.generation
     clients.keep(device)
     this.#awaitBack(device)
+    void this.#recall(device)
     return device
   }
 
@@ -129,7 +134,7 @@ export class Registrar {
   async reset(clientId: string): Promise<boolean> {
     const { directory, clients, log } = this.#deps
     const found = await directory.reset(checkId(clientId))
-    for (const device of clients.of(clientId)) {
+    for (const device of clients.everyOf(clientId)) {
       device.proven = false
       if (device.key !== null) device.key = { ...device.key, owner: NOBODY }
     }
@@ -181,9 +186,18 @@ export class Registrar {
     return newKey
   }
 
-  async #bind(clientId: string, proof: Proof): Promise<void> {
+  /** By now somebody else may have bound the id, or handed it over. */
+  #checkStill(proof: Proof, identity: BoundIdentity | null): void {
+    if (this.#deps.identity !== 'tofu') return
+    if (proof.is === 'none' && identity !== null) throw fail('identity_required')
+    if (proof.is === 'key' && identity?.publicKey !== (proof.next ?? proof.key))
+      throw fail('identity_invalid')
+  }
+
+  /** `self`: the device that proves it, if it is one already. */
+  async #bind(clientId: string, proof: Proof, self: Device | null): Promise<void> {
     if (proof.is !== 'key') return
-    const { directory, clock, log } = this.#deps
+    const { directory, clients, clock, log } = this.#deps
     const boundAt = clock.now()
     const { key, bound, next } = proof
     if (!bound && !(await directory.bind(clientId, null, { publicKey: key, boundAt })))
@@ -191,6 +205,10 @@ export class Registrar {
     if (next === null) return
     if (!(await directory.bind(clientId, key, { publicKey: next, boundAt }))) throw fail('identity_invalid')
     log.info({ client: clientId }, 'identity rotated')
+    // Whoever came in by the old key is out: it may be a thief's.
+    for (const other of clients.everyOf(clientId)) {
+      if (other !== self) this.#drop(other, codes.taken_over.close, 'taken_over')
+    }
   }
 
   /**
@@ -203,21 +221,51 @@ export class Registrar {
       const together = proven && holder.proven
       if (together && clients.of(clientId).length < MOST_DEVICES) continue
       const { peer } = holder
-      if (peer === null) clients.retire(holder)
-      else if (!(await isAlive(peer))) this.#drop(holder)
-      else if (!together) throw fail('client_id_taken')
+      if (peer !== null && !(await isAlive(peer)) && holder.peer === peer) {
+        peer.close(codes.heartbeat_timeout.close, 'heartbeat_timeout')
+        this.lost(holder, peer, false)
+      }
+      // Meanwhile it may also have been lost, gone, or back on another connection.
+      if (holder.peer !== null) {
+        if (!together) throw fail('client_id_taken')
+      } else if (clients.byId(holder.id) === holder) clients.keep(holder)
     }
-    this.#checkRoom(clientId, proven)
+    if (!this.#hasRoom(clientId, proven)) throw fail('client_id_taken')
   }
 
-  #checkRoom(clientId: string, proven: boolean): void {
+  #hasRoom(clientId: string, proven: boolean): boolean {
     const holders = this.#deps.clients.of(clientId)
     const together = proven && holders.every((holder) => holder.proven)
-    if (holders.length >= (together ? MOST_DEVICES : 1)) throw fail('client_id_taken')
+    return holders.length < (together ? MOST_DEVICES : 1)
   }
 
-  async #sayRegistered(device: Device): Promise<void> {
-    const { iceServers, expiresAt } = await this.#deps.credentials()
+  /** A device that has come back is rung again, unless somebody else has its place. */
+  #seat(device: Device): void {
+    const { clients } = this.#deps
+    if (clients.of(device.clientId).includes(device)) return
+    if (this.#hasRoom(device.clientId, device.proven)) clients.add(device)
+  }
+
+  /** The device, unless its grace is over, though the alarm has not rung yet. */
+  #stillThere(id: string): Device | null {
+    const { clients, clock } = this.#deps
+    const device = clients.byId(id)
+    if (device?.grace == null || device.grace.until > clock.now()) return device
+    this.#drop(device)
+    return null
+  }
+
+  /** What became of a device's key and identity; nobody could ask when it was taken up. */
+  async #recall(device: Device): Promise<void> {
+    const { directory, identity: mode } = this.#deps
+    try {
+      const { identity, key } = await directory.find(device.clientId)
+      device.key ??= key
+      if (mode === 'tofu' && identity === null) device.proven = false
+    } catch {} // Then it is not shown at the ring.
+  }
+
+  #sayRegistered(device: Device, { iceServers, expiresAt }: TurnCredentials): void {
     const { clientId, id, generation } = device
     const resumeToken = this.#deps.tokens.resume(id, generation)
     device.say({
@@ -228,14 +276,21 @@ export class Registrar {
 
   #awaitBack(device: Device): void {
     const { clock, grace } = this.#deps
-    device.grace = clock.alarm(clock.now() + grace, () => this.#drop(device))
+    const until = clock.now() + grace
+    device.grace = { until, alarm: clock.alarm(until, () => this.#drop(device)) }
   }
 
-  /** A device is gone for good. */
-  #drop(device: Device): void {
-    this.#deps.clients.remove(device)
-    device.close(NORMAL_CLOSE, '')
-    this.#deps.left(device, 'gone')
+  /** A device is gone for good. One that was kept aside has its place now. */
+  #drop(device: Device, code: number = NORMAL_CLOSE, reason = ''): void {
+    const { clients, left, came } = this.#deps
+    clients.remove(device)
+    device.close(code, reason)
+    left(device, 'gone')
+    for (const other of clients.asideOf(device.clientId)) {
+      if (other.peer === null || !this.#hasRoom(other.clientId, other.proven)) continue
+      clients.add(other)
+      came(other, 'back')
+    }
   }
 }
 
@@ -243,6 +298,10 @@ export class Registrar {
 export function checkId(clientId: string): string {
   if (!CLIENT_ID.test(clientId)) throw fail('invalid_client_id')
   return clientId
+}
+
+function handsOver(proof: Proof): boolean {
+  return proof.is === 'key' && proof.bound && proof.next !== null
 }
 
 function isAlive(peer: Peer): Promise<boolean> {

@@ -7,7 +7,7 @@ import { type CallId, callId, type Millis } from '../../core/ids.ts'
 import { Limiter } from '../../core/limiter.ts'
 import type { CallLog, Clock, Log, Metrics, Snapshots } from '../../core/ports.ts'
 import { type EndReason, fail } from '../../protocol/codes.ts'
-import { CALLEE, type CallWorld, DirectCall, type DirectDetail } from './call.ts'
+import { CALLEE, type CallWorld, DirectCall, isDetail } from './call.ts'
 import type { Clients } from './clients.ts'
 import type { Device, KeptDevice } from './device.ts'
 import type { Keys } from './keys.ts'
@@ -78,7 +78,11 @@ export class Switchboard {
   recover(device: (kept: KeptDevice) => Device): void {
     for (const { call, detail } of this.#deps.snapshots.load('direct')) {
       if (call.at !== 'active') continue
-      const { devices, startedAt } = detail as DirectDetail
+      if (!isDetail(detail)) {
+        this.#deps.log.error({ call: call.id }, 'the snapshot of this call cannot be taken up')
+        continue
+      }
+      const { devices, startedAt } = detail
       const [caller, callee] = [device(devices[0]), device(devices[1])]
       const parties = { caller, calleeId: callee.clientId, offer: '', startedAt }
       const taken = new DirectCall(call, parties, this.#world)
@@ -126,13 +130,15 @@ export class Switchboard {
 
   /** Declines a call for a client without a connection, with the token of its wake-up. */
   rejectByToken(id: string, token: string): void {
-    const call = this.#calls.get(id)
-    if (call === undefined || !this.#deps.tokens.isReject(token, id)) throw fail('call_not_found')
+    // The token first, so that the time it takes does not tell which calls there are.
+    const good = this.#deps.tokens.isReject(token, id)
+    const call = this.#live(id)
+    if (call === undefined || !good) throw fail('call_not_found')
     call.decline()
   }
 
   end(device: Device, id: string): void {
-    const call = this.#calls.get(id)
+    const call = this.#live(id)
     const side = call?.sideOf(device) ?? null
     if (call !== undefined && side !== null) return call.apply({ is: 'hangUp', side })
     if (call?.rings(device) === true) return call.decline()
@@ -156,6 +162,7 @@ export class Switchboard {
       call.apply({ is: 'resume', side })
       call.save()
     }
+    if (!this.#deps.clients.of(device.clientId).includes(device)) return
     for (const ringing of this.#ringing(device.clientId)) this.#ring(ringing, device)
   }
 
@@ -182,9 +189,13 @@ export class Switchboard {
     return [...this.#calls.values()].map((call) => call.id)
   }
 
-  /** Lets go of every alarm; active calls stay as snapshots. */
+  /** Lets go of every alarm; active calls stay as snapshots, and phones that were woken are told not to ring. */
   close(): void {
     for (const call of this.#calls.values()) call.suspend()
+    for (const { id, calleeId, state } of this.#woken) {
+      if (state !== 'active') this.#deps.waking?.cancel({ id, targetId: calleeId, reason: 'server_restart' })
+    }
+    this.#woken.clear()
     this.#calls.clear()
   }
 
@@ -274,9 +285,15 @@ export class Switchboard {
 
   /** A call in which the device is, or could have been, the callee's. */
   #callOfCallee(device: Device, id: string): DirectCall {
-    const call = this.#calls.get(id)
+    const call = this.#live(id)
     if (call === undefined || call.calleeId !== device.clientId) throw fail('call_not_found')
     return call
+  }
+
+  /** A call that lives. One whose time is over ends now, though its alarm has not rung yet. */
+  #live(id: string): DirectCall | undefined {
+    this.#calls.get(id)?.settle()
+    return this.#calls.get(id)
   }
 
   /** The call rings nobody any more. */
