@@ -189,6 +189,13 @@ describe('what a client may send', () => {
     for (let i = 0; i < 50; i++) connect().connection.received('x')
     expect(given()).toBe(30)
   })
+
+  test('[WS-2] and a connection gives its attempt back once', () => {
+    const { connect, given } = house((peer) => peer.admit({}))
+    const { connection } = connect()
+    for (let i = 0; i < 4; i++) connection.received('x')
+    expect(given()).toBe(1)
+  })
 })
 
 describe('a pong', () => {
