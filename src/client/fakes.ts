@@ -231,6 +231,7 @@ export class FakePeerConnection {
   #describe(type: 'offer' | 'answer'): Description {
     const origin = `o=- ${this.id} ${++this.#version} IN IP4 127.0.0.1`
     const candidate = 'a=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\na=end-of-candidates'
-    return { type, sdp: `v=0\r\n${origin}\r\na=ice-ufrag:${this.ufrag}\r\n${candidate}\r\n` }
+    const setup = `a=setup:${type === 'offer' ? 'actpass' : 'active'}\r\na=fingerprint:sha-256 ${this.id}`
+    return { type, sdp: `v=0\r\n${origin}\r\n${setup}\r\na=ice-ufrag:${this.ufrag}\r\n${candidate}\r\n` }
   }
 }
