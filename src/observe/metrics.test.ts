@@ -134,6 +134,17 @@ test('a loop that is held up shows', async () => {
   expect(over).toBe(1)
 })
 
+test('once they are closed the loop is watched no more', async () => {
+  await Bun.sleep(150)
+  metrics.close()
+  metrics.close()
+  const sampled = async () => (await scrape()).get('ringdown_event_loop_lag_seconds_count')
+  const before = await sampled()
+  expect(before).toBeGreaterThan(0)
+  await Bun.sleep(250)
+  expect(await sampled()).toBe(before)
+})
+
 test('ready says what is wrong in words', () => {
   expect(readiness(false, store, now)).toEqual({
     ready: true,

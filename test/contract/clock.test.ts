@@ -217,6 +217,18 @@ for (const [name, open] of Object.entries(implementations)) {
         await pass(SOON)
         expect(rang).toEqual([])
       })
+
+      test('can be closed by an alarm', async () => {
+        const { clock, pass, close } = start()
+        const rang: string[] = []
+        clock.alarm(clock.now() + 10, () => {
+          rang.push('first')
+          close()
+        })
+        clock.alarm(clock.now() + 2 * TICK, () => rang.push('second'))
+        await pass(2 * TICK + SOON)
+        expect(rang).toEqual(['first'])
+      })
     }
   })
 }
