@@ -2,18 +2,23 @@
  * Builds the server, starts it in order, and stops it in reverse. The one file that knows every room.
  *
  * Order and reason: keys before everything that checks or signs; the store before the services, which take their calls
- * up from it; the calls before the doors, so that nobody comes in to a call that is not there yet. Stopping goes the
- * other way: say so, let nothing new in, let go of the phones, write down what is left.
+ * up from it; the calls of all services before the store closes those that nobody took up; the calls before the doors,
+ * so that nobody comes in to a call that is not there yet. Stopping goes the other way: say so, let nothing new in, let
+ * go of the phones, tell the backend, write down what is left.
  */
 import { join } from 'node:path'
 import { version as VERSION } from '../package.json'
+import { appTokens } from './auth/app-tokens.ts'
 import { digest } from './auth/digest.ts'
+import { identityProofs } from './auth/identity.ts'
 import { type Keys, openKeys } from './auth/keys.ts'
-import { rideTokens } from './auth/tokens.ts'
+import { directTokens, rideTokens } from './auth/tokens.ts'
+import { openTurn } from './auth/turn.ts'
 import { SystemClock } from './clock.ts'
 import type { Config } from './config/options.ts'
 import { callId } from './core/ids.ts'
 import type { Alarm, Clock, Log } from './core/ports.ts'
+import { WakeHook } from './hooks/wake.ts'
 import { HttpDoor } from './http/door.ts'
 import { Gate } from './http/gate.ts'
 import { Pages } from './http/pages.ts'
@@ -23,7 +28,9 @@ import { readiness } from './observe/health.ts'
 import { openLog, type ServerLog } from './observe/log.ts'
 import { openMetrics } from './observe/metrics.ts'
 import { RIDE_PATH } from './protocol/ride.ts'
+import { Directs } from './services/direct/directs.ts'
 import { Rides } from './services/ride/rides.ts'
+import { appTokensOf, isTrial, mysqlOf, secretsOf, turnOf } from './settings.ts'
 import { openStore } from './store/store.ts'
 import { WsDoor } from './ws/door.ts'
 
@@ -75,7 +82,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
 
   const metrics = openMetrics({
     version: VERSION,
-    calls: { ride: () => rides.count() },
+    calls: { ride: () => rides.count(), direct: () => directs.count() },
     store: () => store.status(),
     clock,
   })
@@ -100,11 +107,48 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     newId: () => callId(crypto.randomUUID()),
     digest,
   })
+
+  const now = () => clock.now()
+  const tokens = appTokensOf(config)
+  const waking =
+    config.WAKE_WEBHOOK_URL === null
+      ? null
+      : new WakeHook({
+          url: config.WAKE_WEBHOOK_URL,
+          secrets: config.WEBHOOK_SECRET ?? [],
+          clock,
+          metrics,
+          log: log.child({ room: 'hooks' }),
+        })
+  const directs = new Directs({
+    terms: {
+      identity: config.DIRECT_IDENTITY,
+      // Asked for only by connections, when it is known where the server listens.
+      get host() {
+        return new URL(config.SITEURL ?? url).host
+      },
+      ringTimeout: config.RING_TIMEOUT,
+      grace: config.RECONNECT_GRACE,
+    },
+    clock,
+    callLog: store.callLog,
+    snapshots: store.snapshots,
+    directory: store.directory,
+    proofs: identityProofs(tokens === null ? null : appTokens({ ...tokens, now, log })),
+    tokens: directTokens(keys.secret),
+    turn: openTurn(turnOf(config), { now, log }),
+    waking,
+    metrics,
+    log,
+    newId: () => crypto.randomUUID(),
+    digest,
+  })
   rides.recover()
-  store.closeOrphans(rides.liveIds(), clock.now())
+  directs.recover()
+  store.closeOrphans([...rides.liveIds(), ...directs.liveIds()], clock.now())
 
   const sockets = new WsDoor({
-    endpoints: [rides.endpoint()],
+    endpoints: [rides.endpoint(), directs.endpoint()],
     rates: { messagesPerSecond: config.MESSAGES_PER_SECOND, bytesPerMinute: config.BYTES_PER_MINUTE },
     clock,
     log,
@@ -119,6 +163,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
       readiness: () => readiness(draining, store.status(), clock.now()),
       metrics: () => metrics.text(),
       rides,
+      directs,
       history: store.history,
       digest,
       socketUrl,
@@ -161,14 +206,17 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
   const drain = () => {
     draining = true
     rides.drain()
+    directs.drain()
   }
   let closing: Promise<void> | null = null
   const close = async () => {
     drain()
     listening.stopListening()
     rides.close()
+    directs.close()
     retention?.cancel()
     await sockets.close()
+    await waking?.close()
     await listening.close()
     metrics.close()
     await store.close()
@@ -189,30 +237,6 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
 
 const PAGES = join(import.meta.dir, '../dist/web')
 
-/** What must stand in no line of the log. */
-function secretsOf(config: Config, keys: Keys): string[] {
-  const secret = Buffer.from(keys.secret)
-  const made = [secret.toString('base64url'), secret.toString('hex')]
-  const { api, admin } = keys.effective
-  return [...api, ...admin, ...made, ...(config.DB_PASSWORD === null ? [] : [config.DB_PASSWORD])]
-}
-
 function originOf(address: string): string {
   return new URL(address).origin
-}
-
-/** Nobody has set a key, or this is a developer's machine. */
-function isTrial(config: Config): boolean {
-  return config.API_KEY === null || config.ENVIRONMENT === 'development'
-}
-
-function mysqlOf(config: Config) {
-  if (config.DB_USERNAME === null) return null
-  return {
-    host: config.DB_HOST,
-    port: config.DB_PORT,
-    database: config.DB_DATABASE,
-    username: config.DB_USERNAME,
-    password: config.DB_PASSWORD ?? '',
-  }
 }

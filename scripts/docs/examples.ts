@@ -35,6 +35,7 @@ export const bodies: { readonly [Name in keyof Bodies]: Static<Bodies[Name]> } =
     end_reason: null,
     metadata: null,
   },
+  rejectCall: { token: 'Jk2v…' },
 }
 
 const relayed = {

@@ -74,7 +74,7 @@ async function windUntil(condition: () => boolean, what: string): Promise<void> 
   }, what)
 }
 
-test('a wake-up and a cancellation say what the app needs, and nothing of the call itself', async () => {
+test('[HOOK-1] a wake-up and a cancellation say what the app needs, and nothing of the call itself', async () => {
   const hook = open()
   hook.wake(call('one'))
   await until(() => outcomes.length === 1, 'the wake-up')
@@ -96,7 +96,7 @@ test('a wake-up and a cancellation say what the app needs, and nothing of the ca
   expect(outcomes).toEqual(['delivered', 'delivered'])
 })
 
-test('each secret signs id, time and body; what is whsec_ in base64', async () => {
+test('[HOOK-1] each secret signs id, time and body; what is whsec_ in base64', async () => {
   const raw = Buffer.from('a key of thirty-two random bytes')
   const hook = open({ secrets: [...SECRETS, `whsec_${raw.toString('base64')}`] })
   hook.wake(call('one'))
@@ -112,7 +112,7 @@ test('each secret signs id, time and body; what is whsec_ in base64', async () =
   expect(headers.get('webhook-signature')).toBe(signed.join(' '))
 })
 
-test('what is not taken is tried again under the same id and with a new time, until it is taken', async () => {
+test('[HOOK-2] what is not taken is tried again under the same id and with a new time, until it is taken', async () => {
   answer = () => new Response(null, { status: got.length < 4 ? 500 : 200 })
   const hook = open()
   hook.wake(call('one'))
@@ -124,7 +124,7 @@ test('what is not taken is tried again under the same id and with a new time, un
   expect(times.at(-1)).toBeGreaterThan(times[0] ?? 0)
 })
 
-test('a wake-up is tried only while it rings, and fewer times than it has seconds', async () => {
+test('[HOOK-2] a wake-up is tried only while it rings, and fewer times than it has seconds', async () => {
   answer = () => new Response(null, { status: 503 })
   const hook = open()
   hook.wake(call('one'))
@@ -138,7 +138,7 @@ test('a wake-up is tried only while it rings, and fewer times than it has second
   expect(got.length).toBe(tries)
 })
 
-test('a call that is over is not rung any more: its wake-up is not tried again, and the cancellation comes after it', async () => {
+test('[HOOK-3] a call that is over is not rung any more: its wake-up is not tried again, and the cancellation comes after it', async () => {
   let go = () => {}
   answer = () =>
     types().at(-1) === 'call.cancel'
@@ -168,7 +168,7 @@ test('a cancellation does not wait for the pause of the wake-up', async () => {
   expect(types()).toEqual(['call.wake', 'call.cancel'])
 })
 
-test('a backend that answers nothing, or too much, or sends us elsewhere, has not taken it, and costs little', async () => {
+test('[HOOK-2] [F28] a backend that answers nothing, or too much, or sends us elsewhere, has not taken it, and costs little', async () => {
   const elsewhere = Bun.serve({ port: 0, fetch: () => new Response(String(got.push({} as Got))) })
   const endless = () =>
     new ReadableStream({
@@ -204,7 +204,7 @@ test('a backend that answers nothing, or too much, or sends us elsewhere, has no
   await elsewhere.stop(true)
 })
 
-test('one call whose backend hangs holds up no other', async () => {
+test('[HOOK-4] one call whose backend hangs holds up no other', async () => {
   answer = ({ body }) =>
     JSON.parse(body).call_id === 'hangs' ? new Promise<Response>(() => {}) : new Response()
   const hook = open({ patience: 500 })
@@ -215,7 +215,7 @@ test('one call whose backend hangs holds up no other', async () => {
   expect(calls()).toEqual(['hangs', 'goes'])
 })
 
-test('so many are on their way at once, so many wait, and more are dropped at once and counted', async () => {
+test('[HOOK-4] so many are on their way at once, so many wait, and more are dropped at once and counted', async () => {
   let open32 = () => {}
   const gate = new Promise<void>((resolve) => {
     open32 = resolve
@@ -238,7 +238,7 @@ test('so many are on their way at once, so many wait, and more are dropped at on
   await until(() => calls().includes('after'), 'one more')
 })
 
-test('of a call that is over before anybody was told of it, nobody is told at all', async () => {
+test('[HOOK-3] of a call that is over before anybody was told of it, nobody is told at all', async () => {
   let go = () => {}
   const gate = new Promise<void>((resolve) => {
     go = resolve

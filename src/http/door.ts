@@ -54,16 +54,30 @@ export interface Listening {
 /** Seconds without a byte after which a request is cut; a slow one is cut too. */
 const IDLE_SECONDS = 10
 
+/** For dispatch and for `Allow`. */
+type Methods = ReadonlyMap<string, Route>
+
+/** `/sessions/:id`: what stands before and after the part that varies, which is one segment. */
+interface VariablePath {
+  readonly before: string
+  readonly after: string
+  readonly methods: Methods
+}
+
 export class HttpDoor<Data> {
   readonly #deps: HttpDeps<Data>
-  /** Methods by path, for dispatch and for `Allow`. */
-  readonly #routes = new Map<string, Map<string, Route>>()
+  /** By path, as it is asked for. */
+  readonly #fixed = new Map<string, Methods>()
+  readonly #variable: VariablePath[] = []
 
   constructor(deps: HttpDeps<Data>) {
     this.#deps = deps
-    for (const route of deps.routes) {
-      const methods = this.#routes.get(route.path) ?? new Map<string, Route>()
-      this.#routes.set(route.path, methods.set(route.method, route))
+    const byPath = Map.groupBy(deps.routes, ({ path }) => path)
+    for (const [path, routes] of byPath) {
+      const methods = new Map(routes.map((route) => [route.method, route]))
+      const [before = '', after] = path.split(':id')
+      if (after === undefined) this.#fixed.set(path, methods)
+      else this.#variable.push({ before, after, methods })
     }
   }
 
@@ -89,9 +103,8 @@ export class HttpDoor<Data> {
       const url = urlOf(request)
       const socket = server.requestIP(request)?.address ?? ''
       if (this.#deps.sockets.paths.includes(url.pathname)) return this.#upgrade(request, url, socket, server)
-      const [path, id] = patternOf(url.pathname)
-      const methods = this.#routes.get(path)
-      if (methods === undefined) return await this.#page(request, url.pathname)
+      const [methods, id] = this.#find(url.pathname)
+      if (methods === null) return await this.#page(request, url.pathname)
       // RFC 9110 section 9.3.2: HEAD is GET without the body, which the runtime leaves out.
       const route = methods.get(request.method === 'HEAD' ? 'GET' : request.method)
       if (route === undefined) return refuse('method_not_allowed', { allow: allowed([...methods.keys()]) })
@@ -102,6 +115,18 @@ export class HttpDoor<Data> {
     } catch (error) {
       return this.#failed(error)
     }
+  }
+
+  /** The routes of a path, and the variable part of it. */
+  #find(path: string): [Methods | null, id: string] {
+    const fixed = this.#fixed.get(path)
+    if (fixed !== undefined) return [fixed, '']
+    for (const { before, after, methods } of this.#variable) {
+      if (!path.startsWith(before) || !path.endsWith(after)) continue
+      const id = path.slice(before.length, path.length - after.length)
+      if (id !== '' && !id.includes('/')) return [methods, decode(id)]
+    }
+    return [null, '']
   }
 
   #upgrade(request: Request, url: URL, socket: string, server: Server<Data>): Response | undefined {
@@ -162,14 +187,6 @@ function checkHandshake(headers: Headers): void {
 function names(headers: Headers, header: string, value: string): boolean {
   const list = (headers.get(header) ?? '').toLowerCase().split(',')
   return list.some((each) => each.trim() === value)
-}
-
-/** `/sessions/abc` is asked for as `/sessions/:id`. One level, and no other route has a variable part. */
-function patternOf(path: string): [pattern: string, id: string] {
-  const match = /^(\/[a-z]+)\/([^/]+)$/.exec(path)
-  return match?.[1] === '/sessions' && match[2] !== undefined
-    ? ['/sessions/:id', decode(match[2])]
-    : [path, '']
 }
 
 function decode(part: string): string {

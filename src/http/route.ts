@@ -27,7 +27,7 @@ export interface Asked {
 
 export interface Route {
   readonly method: Method
-  /** May hold one `:id`. */
+  /** May hold one `:id`, which is a whole segment. */
   readonly path: string
   readonly access: Access
   /** What generated clients call it. */

@@ -1,4 +1,4 @@
-/** Bodies of the ride service's HTTP side. The three fields each way that the reference document shows come first. */
+/** Bodies of the HTTP side. The three fields each way that the ride's reference document shows come first. */
 import { type Static, Type } from 'typebox'
 import { METADATA_BYTES } from './limits.ts'
 import { backendId } from './ride.ts'
@@ -70,6 +70,12 @@ export type SessionView = Static<typeof session>
 function legState() {
   return Type.Union([Type.Literal('absent'), Type.Literal('present'), Type.Literal('away')])
 }
+
+/** `POST /calls/:id/reject`, from a phone that was woken. */
+export const rejectCall = Type.Object({
+  token: Type.String({ minLength: 1, maxLength: 512, description: 'reject_token of the call.wake.' }),
+})
+export type RejectCall = Static<typeof rejectCall>
 
 /** Every error answer. `field` where one is at fault. */
 export const httpError = Type.Object({

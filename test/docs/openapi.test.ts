@@ -2,7 +2,9 @@
 // official/openapi-3.1.json is https://spec.openapis.org/oas/3.1/schema/2026-08-03 (Apache-2.0) as it is.
 import { afterEach, describe, expect, test } from 'bun:test'
 import { Compile } from 'typebox/schema'
+import { directTokens } from '../../src/auth/tokens.ts'
 import { ADMIN_KEY, API_KEY, activeRide, closeServers, startServer, type TestServer } from '../kit/server.ts'
+import { answeredCall, registered, ringingCall } from '../kit/signal.ts'
 import { Document, expectSchema, type Json } from './document.ts'
 import official from './official/openapi-3.1.json'
 
@@ -205,6 +207,29 @@ const provoke: Record<string, Record<string, Provoke>> = {
       return go({ query: '?format=csv' })
     },
     invalid_field: ({ go }) => go({ query: '?unknown=1' }),
+  },
+  rejectCall: {
+    ...reading,
+    async [OK]({ server, go }) {
+      const { callId } = await ringingCall(server)
+      return go({ id: callId, body: { token: directTokens(server.keys.secret).reject(callId) } })
+    },
+    call_not_found: ({ go }) => go(),
+    async call_not_ringing({ server, go }) {
+      const { callId } = await answeredCall(server)
+      return go({ id: callId, body: { token: directTokens(server.keys.secret).reject(callId) } })
+    },
+  },
+  resetIdentity: {
+    ...gate,
+    async [OK]({ server, go }) {
+      const alice = await registered(server, 'alice')
+      alice.say('PKD_REGISTER', { clientId: 'alice', publicKey: 'key' })
+      await alice.hear('PKD_RESULT')
+      return go({ id: 'alice' })
+    },
+    invalid_client_id: ({ go }) => go({ id: 'not.an.id' }),
+    not_found: ({ go }) => go(),
   },
   trySession: {
     [OK]: async (at) => (await inDevelopment(at)).go(),

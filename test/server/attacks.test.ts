@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { connect } from 'node:net'
+import { PAYLOAD_BYTES } from '../../src/services/direct/directs.ts'
 import { exchange, request, socketsOf } from '../kit/raw-http.ts'
 import { BINARY, frame, PING, PONG, RawPeer, Refused, TEXT } from '../kit/raw-peer.ts'
 import {
@@ -414,7 +415,10 @@ describe('memory and descriptors', () => {
     })
     expect(megabytes).toBeLessThan(64)
     expect(peers.some(({ isClosed }) => isClosed)).toBe(false)
-    for (const peer of peers) peer.socket.write(pieces)
+    // The runtime has one limit for all sockets: twice the largest message of any service.
+    const larger = frame(0, Buffer.alloc(16, 'x'), { fin: false })
+    const rest = Buffer.concat(Array.from({ length: (2 * PAYLOAD_BYTES) / 16 }, () => larger))
+    for (const peer of peers) peer.socket.write(rest)
     for (const peer of peers) expect((await peer.closed()).code).toBe(1009)
     noErrors(server)
   })

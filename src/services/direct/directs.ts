@@ -67,7 +67,7 @@ export class Directs {
 
   constructor(deps: DirectDeps) {
     const { terms, directory, clock, digest } = deps
-    const { identity, host, grace, ringTimeout } = terms
+    const { identity, grace, ringTimeout } = terms
     const clients = this.#clients
     this.#deps = deps
     this.#keys = new Keys({ directory, clients, clock, digest })
@@ -82,7 +82,10 @@ export class Directs {
     this.#registrar = new Registrar({
       ...deps,
       identity,
-      host,
+      // Known for certain only once the server listens.
+      get host() {
+        return terms.host
+      },
       grace,
       limits: { payloadBytes: PAYLOAD_BYTES, heartbeatMs: HEARTBEAT.interval, timeoutMs: HEARTBEAT.timeout },
       clients,
