@@ -7,8 +7,9 @@ import { Database, type SQLQueryBindings, type Statement } from 'bun:sqlite'
 import { chmodSync, closeSync, existsSync, fdatasync, mkdirSync, openSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock, Log } from '../core/ports.ts'
-import { check, inspectLog, isDamage, putAside, salvage } from './mend.ts'
-import { migrate } from './schema.ts'
+import { isDamage } from './damage.ts'
+import { check, inspectLog, putAside, salvage } from './mend.ts'
+import { migrate, NewerFile } from './schema.ts'
 
 /** Data folder of a store that keeps everything in memory. */
 export const IN_MEMORY = ':memory:'
@@ -102,7 +103,8 @@ function openMended(path: string, clock: Clock, log: Log): Database {
     check(db, path, unclean)
   } catch (error) {
     db?.close()
-    if (!isDamage(error)) throw error
+    if (error instanceof NewerFile) throw error
+    if (!isDamage(error)) throw new Unusable(`${path} cannot be opened: ${messageOf(error)}`)
     const kept = putAside(path, clock.now())
     makePrivate(path)
     db = prepare(new Database(path), path)

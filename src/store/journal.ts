@@ -21,8 +21,8 @@
 import type { Statement } from 'bun:sqlite'
 import type { Alarm, Clock, Log } from '../core/ports.ts'
 import { fail } from '../protocol/codes.ts'
+import { isDamage } from './damage.ts'
 import { type LocalFile, messageOf } from './file.ts'
-import { isDamage } from './mend.ts'
 
 /** What nobody waits for is written within so many milliseconds. */
 const COLLECT = 5

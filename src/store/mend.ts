@@ -6,6 +6,8 @@ import { Database } from 'bun:sqlite'
 import { copyFileSync, existsSync, renameSync, statSync } from 'node:fs'
 import type { Millis } from '../core/ids.ts'
 import type { Log } from '../core/ports.ts'
+import { Damaged } from './damage.ts'
+import { checkSchema } from './schema.ts'
 import { findDamage } from './wal.ts'
 
 /** Up to this size the whole file is checked, which takes about a tenth of a second; of a larger one the small tables. */
@@ -17,15 +19,6 @@ const SMALL_TABLES = ['meta', 'snapshots', 'outbox', 'refused']
 const SAVED = ['call_logs', 'outbox', 'refused', 'snapshots', 'receipts', 'direct_identities', 'direct_keys']
 /** Rows that are looked for one by one where a part of a table cannot be read. */
 const MOST_PROBES = 100_000
-
-/** SQLite found that the file is not what it wrote. */
-export function isDamage(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && /^SQLITE_(CORRUPT|NOTADB)/.test(String(error.code))
-}
-
-class Damaged extends Error {
-  readonly code = 'SQLITE_CORRUPT'
-}
 
 /** Before SQLite opens the file: says what it will not take from the write-ahead log, and keeps a copy of that. */
 export function inspectLog(path: string, now: Millis, log: Log): void {
@@ -43,6 +36,7 @@ export function inspectLog(path: string, now: Millis, log: Log): void {
 
 /** Throws when the file is damaged. `thorough` when there is a reason to think so. */
 export function check(db: Database, path: string, thorough: boolean): void {
+  checkSchema(db)
   const whole = thorough && statSync(path).size <= WHOLE_CHECK_BYTES
   const checks = whole ? ['integrity_check(1)'] : SMALL_TABLES.map((table) => `quick_check(${table})`)
   for (const name of checks) {
@@ -71,6 +65,8 @@ export function salvage(damaged: string, into: Database): Record<string, number>
   } catch {
     return counts
   }
+  // Tables whose own definition is whole can then be read though that of another is not.
+  attempt(() => from.run('PRAGMA writable_schema = ON'))
   into.transaction(() => {
     for (const table of SAVED) counts[table] = salvageTable(from, into, table)
   })()
@@ -82,17 +78,16 @@ type Row = Record<string, string | number | null>
 
 function salvageTable(from: Database, into: Database, table: string): number {
   let saved = 0
+  // By position: what a damaged definition calls a column does not matter.
+  const columns = into.query<{ name: string }, []>(`SELECT name FROM pragma_table_info('${table}')`).all()
   const keep = (row: Row) => {
-    const { place: _, ...columns } = row
-    const names = Object.keys(columns)
-    try {
-      const places = names.map(() => '?').join(', ')
-      const { changes } = into.run(
-        `INSERT OR IGNORE INTO ${table} (${names.join(', ')}) VALUES (${places})`,
-        Object.values(columns),
-      )
-      saved += changes
-    } catch {} // A row that does not fit any more is one of those that cannot be read.
+    const { place: _, ...rest } = row
+    const values = Object.values(rest)
+    const names = columns.slice(0, values.length).map(({ name }) => name)
+    const places = values.map(() => '?').join(', ')
+    // A row that does not fit any more is one of those that cannot be read.
+    const insert = `INSERT OR IGNORE INTO ${table} (${names.join(', ')}) VALUES (${places})`
+    saved += attempt(() => into.run(insert, values).changes) ?? 0
   }
   const last = walk(from, table, 'ASC', keep)
   if (last === null) return saved

@@ -3,7 +3,8 @@
  * the root of the repository is the same for MySQL, with the directory of direct calls. The number of the last migration is the file's
  * `user_version`.
  */
-import type { Database } from 'bun:sqlite'
+import { Database } from 'bun:sqlite'
+import { Damaged } from './damage.ts'
 
 /** Each takes a file from the number before it to its own, counted from 1. One that was released is never changed. */
 export const MIGRATIONS: readonly string[] = [
@@ -85,9 +86,9 @@ export const MIGRATIONS: readonly string[] = [
 /** Thrown when a file was written by a newer version. The message is one line for the operator. */
 export class NewerFile extends Error {}
 
-/** Brings a file up to date, all or nothing. `name` is what the operator calls it. Throws `NewerFile`. */
+/** Brings a file up to date, all or nothing. `name` is what the operator calls it. Throws `NewerFile`, `Damaged`. */
 export function migrate(db: Database, name: string, migrations: readonly string[] = MIGRATIONS): void {
-  const { user_version: version } = db.query('PRAGMA user_version').get() as { user_version: number }
+  const version = versionOf(db)
   if (version > migrations.length) {
     throw new NewerFile(
       `${name} was written by a newer version of Ringdown (schema ${version}; this one knows ${migrations.length}): start that version, or choose another DATA_DIR`,
@@ -97,5 +98,48 @@ export function migrate(db: Database, name: string, migrations: readonly string[
   db.transaction(() => {
     for (const statements of migrations.slice(version)) db.run(statements)
     db.run(`PRAGMA user_version = ${migrations.length}`)
+    db.run(`INSERT OR REPLACE INTO meta VALUES ('version', ${migrations.length})`)
   }).immediate()
+}
+
+/** It stands in two places, so that a byte that changed is not taken for another version. */
+function versionOf(db: Database): number {
+  const { user_version: version } = db.query('PRAGMA user_version').get() as { user_version: number }
+  const [{ tables } = { tables: 0 }] = db
+    .query<{ tables: number }, []>('SELECT count(*) AS tables FROM sqlite_schema')
+    .all()
+  if (version === 0 && tables === 0) return 0
+  const noted = notedVersion(db)
+  if (noted !== version) throw new Damaged(`its schema is ${version} in one place and ${noted} in another`)
+  return version
+}
+
+function notedVersion(db: Database): number | null {
+  try {
+    return (
+      db.query<{ value: number }, []>(`SELECT value FROM meta WHERE name = 'version'`).get()?.value ?? null
+    )
+  } catch {
+    return null
+  }
+}
+
+/** Throws `Damaged` when the tables of a file that is up to date are not those of the migrations. */
+export function checkSchema(db: Database): void {
+  const model = new Database(':memory:')
+  migrate(model, 'the model')
+  const wanted = definitions(model)
+  model.close()
+  const found = new Set(definitions(db))
+  const missing = wanted.find((definition) => !found.has(definition))
+  if (missing !== undefined) throw new Damaged(`it lacks this: ${missing.replace(/\s+/g, ' ').slice(0, 60)}…`)
+}
+
+function definitions(db: Database): string[] {
+  return db
+    .query<{ definition: string }, []>(
+      `SELECT type || name || tbl_name || coalesce(sql, '') AS definition FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%'`,
+    )
+    .all()
+    .map(({ definition }) => definition)
 }
