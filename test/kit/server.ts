@@ -164,16 +164,3 @@ export async function ask(
     body: isJson && text !== '' ? JSON.parse(text) : null,
   }
 }
-
-function memoryLog(lines: LogLine[], bound: object): Log {
-  const at = (level: LogLine['level']) => (context: object, message: string) => {
-    lines.push({ level, message, context: { ...bound, ...context } })
-  }
-  return {
-    debug: at('debug'),
-    info: at('info'),
-    warn: at('warn'),
-    error: at('error'),
-    child: (context) => memoryLog(lines, { ...bound, ...context }),
-  }
-}
