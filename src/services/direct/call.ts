@@ -288,8 +288,8 @@ export function isDetail(value: unknown): value is DirectDetail {
 /** Candidates of the caller that are kept for a device that is rung later. */
 const MOST_EARLY = 32
 
-function kept({ id, clientId, proven, line, generation }: Device): KeptDevice {
-  return { id, clientId, proven, line, generation }
+function kept({ id, clientId, proven, identity, line, generation }: Device): KeptDevice {
+  return { id, clientId, proven, identity, line, generation }
 }
 
 function endOf(callId: string, reason: string): DirectDown {

@@ -14,8 +14,10 @@ const KEPT_CHARS = 2 * 64 * 1024
 export interface DeviceIdentity {
   readonly id: string
   readonly clientId: string
-  /** It proved to be the holder of the identity that the client id is bound to. */
+  /** It proved to be the holder of the identity that the client id is bound to, or had the app's token. */
   readonly proven: boolean
+  /** The key it proved it by, or null. The id may have been handed over since. */
+  readonly identity: string | null
   /** The line of connections this is: a registration and its resumes. Owns the key it set. */
   readonly line: string
 }
@@ -27,9 +29,10 @@ export interface KeptDevice extends DeviceIdentity {
 
 export function isKept(value: unknown): value is KeptDevice {
   if (typeof value !== 'object' || value === null) return false
-  const { id, clientId, proven, line, generation } = value as Partial<KeptDevice>
+  const { id, clientId, proven, identity, line, generation } = value as Partial<KeptDevice>
   const texts = [id, clientId, line].every((each) => typeof each === 'string')
-  return texts && typeof proven === 'boolean' && typeof generation === 'number'
+  const isIdentity = identity === null || typeof identity === 'string'
+  return texts && isIdentity && typeof proven === 'boolean' && typeof generation === 'number'
 }
 
 export class Device {
@@ -37,6 +40,7 @@ export class Device {
   readonly clientId: string
   readonly line: string
   proven: boolean
+  identity: string | null
   /** Its own key in the directory, as it stands. */
   key: DirectoryKey | null
   /** How often it came in; its resume token is good for the last time only. */
@@ -48,10 +52,15 @@ export class Device {
   readonly #outbox = new Outbox(KEPT_CHARS)
   #peer: Peer | null
 
-  constructor({ id, clientId, proven, line }: DeviceIdentity, key: DirectoryKey | null, peer: Peer | null) {
+  constructor(
+    { id, clientId, proven, identity, line }: DeviceIdentity,
+    key: DirectoryKey | null,
+    peer: Peer | null,
+  ) {
     this.id = id
     this.clientId = clientId
     this.proven = proven
+    this.identity = identity
     this.line = line
     this.key = key
     this.#peer = peer

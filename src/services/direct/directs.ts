@@ -64,6 +64,7 @@ export class Directs {
   readonly #registrar: Registrar
   readonly #switchboard: Switchboard
   #draining = false
+  #closed = false
 
   constructor(deps: DirectDeps) {
     const { terms, directory, clock, digest } = deps
@@ -112,7 +113,10 @@ export class Directs {
         return registrar.register(said, challenge, peer)
       },
       prove: (said, challenge, device) => registrar.prove(said, challenge, device),
-      resume: (said, peer) => registrar.resume(said, peer),
+      resume: (said, peer) => {
+        if (this.#closed) throw fail('draining')
+        return registrar.resume(said, peer)
+      },
       lost: (device, peer, goodbye) => registrar.lost(device, peer, goodbye),
       initiate: (device, said) => {
         if (this.#draining) throw fail('draining')
@@ -126,6 +130,7 @@ export class Directs {
       lookup: async (device, clientId) => keys.lookup(device, checkId(clientId)),
       history: async (device, { clientId, after }) => keys.history(device, checkId(clientId), after ?? 0),
       iceServers: (device) => this.#freshIceServers(device),
+      failed: (error) => this.#deps.log.error({ err: error }, 'a question could not be answered'),
     }
     return {
       kind: 'direct',
@@ -166,6 +171,7 @@ export class Directs {
   /** Lets go of every connection; active calls stay as snapshots, for the next process. Twice is fine. */
   close(): void {
     this.#draining = true
+    this.#closed = true
     this.#switchboard.close()
     for (const device of this.#clients.all()) device.close(codes.draining.close, 'draining')
   }

@@ -75,7 +75,11 @@ export class Registrar {
     this.#checkStill(proof, identity)
     if (!this.#hasRoom(clientId, proven)) throw fail('client_id_taken')
     if (!peer.open) throw fail('not_registered')
-    const device = new Device({ id: newId(), clientId, proven, line: newId() }, key, peer)
+    const device = new Device(
+      { id: newId(), clientId, proven, identity: keyOf(proof), line: newId() },
+      key,
+      peer,
+    )
     clients.add(device)
     peer.admit({ client: clientId }, device)
     this.#sayRegistered(device, credentials)
@@ -88,6 +92,7 @@ export class Registrar {
     const proof = await this.#checkProof(said, challenge, device)
     await this.#bind(device.clientId, proof, device)
     device.proven = proof.is !== 'none'
+    device.identity = keyOf(proof)
     this.#sayRegistered(device, await this.#deps.credentials())
   }
 
@@ -136,6 +141,7 @@ export class Registrar {
     const found = await directory.reset(checkId(clientId))
     for (const device of clients.everyOf(clientId)) {
       device.proven = false
+      device.identity = null
       if (device.key !== null) device.key = { ...device.key, owner: NOBODY }
     }
     if (found) log.warn({ client: clientId }, 'identity reset by an operator')
@@ -190,8 +196,7 @@ export class Registrar {
   #checkStill(proof: Proof, identity: BoundIdentity | null): void {
     if (this.#deps.identity !== 'tofu') return
     if (proof.is === 'none' && identity !== null) throw fail('identity_required')
-    if (proof.is === 'key' && identity?.publicKey !== (proof.next ?? proof.key))
-      throw fail('identity_invalid')
+    if (proof.is === 'key' && identity?.publicKey !== keyOf(proof)) throw fail('identity_invalid')
   }
 
   /** `self`: the device that proves it, if it is one already. */
@@ -261,7 +266,9 @@ export class Registrar {
     try {
       const { identity, key } = await directory.find(device.clientId)
       device.key ??= key
-      if (mode === 'tofu' && identity === null) device.proven = false
+      if (mode !== 'tofu' || identity?.publicKey === device.identity) return
+      device.proven = false
+      device.identity = null
     } catch {} // Then it is not shown at the ring.
   }
 
@@ -298,6 +305,11 @@ export class Registrar {
 export function checkId(clientId: string): string {
   if (!CLIENT_ID.test(clientId)) throw fail('invalid_client_id')
   return clientId
+}
+
+/** The key that the id is bound to when this proof is taken. */
+function keyOf(proof: Proof): string | null {
+  return proof.is === 'key' ? (proof.next ?? proof.key) : null
 }
 
 function handsOver(proof: Proof): boolean {

@@ -5,7 +5,7 @@
  */
 import type { Session } from '../../core/door.ts'
 import type { Peer } from '../../core/ports.ts'
-import { Failure, fail } from '../../protocol/codes.ts'
+import { codes, Failure, fail } from '../../protocol/codes.ts'
 import { type DirectDown, type DirectUp, writeDirect } from '../../protocol/direct.ts'
 import type { Device } from './device.ts'
 
@@ -35,6 +35,8 @@ export interface Reception {
   history(device: Device, said: Said<'PKD_HISTORY'>): Promise<DirectDown>
   iceServers(device: Device): Promise<DirectDown>
   lost(device: Device, peer: Peer, goodbye: boolean): void
+  /** Something that was asked failed, and not because of who asked. */
+  failed(error: unknown): void
 }
 
 type State = { at: 'stranger' } | { at: 'asking' } | { at: 'registered'; device: Device } | { at: 'gone' }
@@ -48,6 +50,8 @@ export class DirectSession implements Session<DirectUp> {
   #challenge: Challenge | null = null
   /** Questions to the directory that are not answered yet. */
   #asked = 0
+  /** REGISTERs that were refused. */
+  #refused = 0
 
   constructor(peer: Peer, reception: Reception) {
     this.#peer = peer
@@ -151,7 +155,7 @@ export class DirectSession implements Session<DirectUp> {
       },
       (error: unknown) => {
         if (this.#state.at === 'asking') this.#state = { at: 'stranger' }
-        this.#refuse(error)
+        this.#refuseProof(error)
       },
     )
   }
@@ -160,7 +164,8 @@ export class DirectSession implements Session<DirectUp> {
     if (said.clientId !== device.clientId || said.identityKey === undefined || device.proven) {
       throw fail('already_registered')
     }
-    this.#reception.prove(said, this.#takeChallenge(), device).catch((error) => this.#refuse(error))
+    const challenge = this.#takeChallenge()
+    this.#ask(() => this.#reception.prove(said, challenge, device)).catch((error) => this.#refuseProof(error))
   }
 
   /** A nonce is good for one attempt, whatever comes of it. */
@@ -171,21 +176,35 @@ export class DirectSession implements Session<DirectUp> {
   }
 
   #answer(device: Device, ask: () => Promise<DirectDown>): void {
+    this.#ask(ask).then(
+      (message) => device.say(message),
+      (error) => this.#refuse(error),
+    )
+  }
+
+  /** Throws at once when too much is asked already. */
+  #ask<T>(ask: () => Promise<T>): Promise<T> {
     if (this.#asked >= MOST_ASKED)
       throw fail('rate_limited', 'Too many questions at once.', { retryAfter: 1_000 })
     this.#asked++
-    ask()
-      .then((message) => device.say(message))
-      .catch((error: unknown) => this.#refuse(error))
-      .finally(() => {
-        this.#asked--
-      })
+    return ask().finally(() => {
+      this.#asked--
+    })
+  }
+
+  /** Who keeps guessing is cut off: the answers tell which ids there are. */
+  #refuseProof(error: unknown): void {
+    this.#refuse(error)
+    if (++this.#refused >= MOST_REFUSED) this.#peer.close(codes.too_many_errors.close, 'too_many_errors')
   }
 
   #refuse(error: unknown): void {
+    if (!(error instanceof Failure)) this.#reception.failed(error)
     this.#peer.refuse(error instanceof Failure ? error : fail('internal'))
   }
 }
 
 /** Questions of one connection that may be open at once. */
 const MOST_ASKED = 16
+/** REGISTERs of one connection that may be refused. */
+const MOST_REFUSED = 8
