@@ -35,7 +35,7 @@ export interface Session<Up> {
    * server. Throws a Failure when it is wrong; then it had no effect.
    */
   message(message: Up, text: string): boolean
-  /** The connection is gone; `goodbye` when the peer closed it with 1000. Called once, last. */
+  /** The connection is gone; `goodbye` when the peer closed it with 1000 or without a code. Called once, last. */
   closed(goodbye: boolean): void
   /** A ping went out after everything sent so far. */
   pinged(): void

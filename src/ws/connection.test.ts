@@ -125,15 +125,16 @@ describe('a connection that is gone', () => {
     expect(told).toEqual(['decided', 'lost'])
   })
 
-  test('[RIDE-14] has said goodbye only when it closed with 1000 and nobody had closed it before', async () => {
+  test('[RIDE-14] has said goodbye only when it closed with 1000 or without a code, and nobody had closed it before', async () => {
     const { told, connect } = house()
     connect().connection.closed(1000)
     connect().connection.closed(1001)
     connect().connection.closed(1005)
+    connect().connection.closed(1006)
     const { connection } = connect()
     connection.close(4102, 'heartbeat_timeout')
     connection.closed(1000)
-    expect(told).toEqual(['goodbye', 'lost', 'lost', 'lost'])
+    expect(told).toEqual(['goodbye', 'lost', 'goodbye', 'lost', 'lost'])
   })
 })
 

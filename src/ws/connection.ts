@@ -39,6 +39,8 @@ export interface Arrival {
 export const MAX_UNREAD = 256 * 1024
 /** A beat that is later than this finds that the process has slept; what clients said meanwhile is still unread. */
 const SLEPT: Millis = 1_000
+/** A close frame without a code, as `close()` sends it in a browser. RFC 6455 section 7.4.1. */
+const NO_CODE = 1005
 /** One message in so many is timed. A power of two. */
 const SAMPLE = 64
 
@@ -141,7 +143,7 @@ export class Connection implements Peer {
 
   /** The socket is gone; `code` is what the peer closed with, or 1006. */
   closed(code: number): void {
-    const goodbye = this.#open && code === NORMAL_CLOSE
+    const goodbye = this.#open && (code === NORMAL_CLOSE || code === NO_CODE)
     this.#open = false
     this.#socket = null
     this.#alarm?.cancel()

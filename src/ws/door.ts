@@ -9,6 +9,9 @@ import { codes } from '../protocol/codes.ts'
 import { type Arrival, Connection, type ConnectionWorld, MAX_UNREAD } from './connection.ts'
 import type { Rates } from './rate.ts'
 
+/** Bytes over the largest message that are still read, to be answered. */
+const NARROWLY = 8 * 1024
+
 export interface WsDeps {
   readonly endpoints: readonly Endpoint<unknown>[]
   /** What the operator lets every connection send. */
@@ -63,8 +66,8 @@ export class WsDoor {
   handlers(): WebSocketHandler<Connection> {
     const largest = Math.max(...[...this.#endpoints.values()].map((endpoint) => endpoint.maxBytes))
     return {
-      // Twice the limit, so that a message somewhat over it is answered with the limit's name before the close.
-      maxPayloadLength: 2 * largest,
+      // Somewhat over the limit, so that a message that misses it narrowly is answered with the limit's name.
+      maxPayloadLength: largest + NARROWLY,
       // Heartbeats are ours: the runtime's own would hide from us when a connection was last heard.
       idleTimeout: 0,
       sendPings: false,

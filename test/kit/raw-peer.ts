@@ -112,8 +112,9 @@ export class RawPeer {
     this.frame(PING, payload)
   }
 
-  /** Begins a close handshake with a code. */
-  close(code = 1000, reason = ''): void {
+  /** Begins a close handshake with a code, or, when it is null, without. */
+  close(code: number | null = 1000, reason = ''): void {
+    if (code === null) return this.frame(CLOSE)
     const payload = Buffer.concat([Buffer.from([code >> 8, code & 255]), Buffer.from(reason)])
     this.frame(CLOSE, payload)
   }

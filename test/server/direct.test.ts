@@ -218,6 +218,35 @@ describe('somebody without a connection', () => {
     expect(JSON.stringify(server.logged)).not.toContain(token)
   })
 
+  test('[HTTP-11] the variable part of a path is one segment, and not an empty one', async () => {
+    const server = await startServer()
+    const paths = [
+      '/calls//reject',
+      '/calls/reject',
+      '/calls/a/b/reject',
+      '/calls/a/reject/',
+      '/calls/:id',
+      '/calls/a',
+    ]
+    for (const path of [
+      ...paths,
+      '/identities/',
+      '/identities',
+      '/identities/a/b',
+      '/sessions/',
+      '/sessions/a/b',
+    ]) {
+      const { status, body } = await server.ask('PUT', path)
+      expect([path, status, body.error.code]).toEqual([path, 404, 'not_found'])
+    }
+    for (const path of ['/calls/:id/reject', '/calls/%2e%2e/reject', '/identities/a%2Fb', '/sessions/:id']) {
+      expect([path, (await server.ask('PUT', path)).status]).toEqual([path, 405])
+    }
+    // As text: %2F is part of the id, which is none then.
+    const { body } = await server.ask('DELETE', '/identities/a%2Fb', undefined, { 'x-admin-key': ADMIN_KEY })
+    expect(body.error.code).toBe('invalid_client_id')
+  })
+
   test('[HTTP-13] who answered cannot be declined for any more', async () => {
     const server = await start()
     const { caller, callId, token } = await ringAway(server)

@@ -249,6 +249,14 @@ describe('losing each other', () => {
     },
   )
 
+  test('[RIDE-14] closing without a code, as a page does, is leaving too', async () => {
+    const server = await startServer()
+    const { driver, passenger } = await activeRide(server)
+    driver.peer.close(null)
+    expect(await passenger.peer.next()).toEqual({ type: 'participant_left', role: 'driver' })
+    expect(await passenger.peer.next()).toEqual({ type: 'call_ended', reason: 'disconnect_driver' })
+  })
+
   test('[RIDE-14] leaving before the other came leaves the session open', async () => {
     const server = await startServer()
     const session = await server.createSession()
