@@ -239,7 +239,7 @@ describe('somebody without a connection', () => {
       const { status, body } = await server.ask('PUT', path)
       expect([path, status, body.error.code]).toEqual([path, 404, 'not_found'])
     }
-    for (const path of ['/calls/:id/reject', '/calls/%2e%2e/reject', '/identities/a%2Fb', '/sessions/:id']) {
+    for (const path of ['/calls/:id/reject', '/identities/a%2Fb', '/sessions/:id']) {
       expect([path, (await server.ask('PUT', path)).status]).toEqual([path, 405])
     }
     // As text: %2F is part of the id, which is none then.
