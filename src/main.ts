@@ -124,8 +124,8 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     terms: {
       identity: config.DIRECT_IDENTITY,
       // Asked for only by connections, when it is known where the server listens.
-      get host() {
-        return new URL(config.SITEURL ?? url).host
+      get hosts() {
+        return hostsOf(config.SITEURL ?? url)
       },
       ringTimeout: config.RING_TIMEOUT,
       grace: config.RECONNECT_GRACE,
@@ -233,6 +233,13 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     drain,
     close: () => (closing ??= close()),
   }
+}
+
+/** The names a client may know this server by. Without SITEURL that is where it listens, also as localhost. */
+function hostsOf(site: string): string[] {
+  const { host, hostname, port } = new URL(site)
+  const local = ['127.0.0.1', 'localhost', '[::1]']
+  return local.includes(hostname) ? [host, ...local.map((name) => `${name}:${port}`)] : [host]
 }
 
 const PAGES = join(import.meta.dir, '../dist/web')

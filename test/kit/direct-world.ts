@@ -26,7 +26,7 @@ export const HOST = 'calls.example.com'
 
 const TERMS: DirectTerms = {
   identity: 'tofu',
-  host: HOST,
+  hosts: [HOST],
   ringTimeout: 60_000,
   grace: 15_000,
 }

@@ -22,8 +22,8 @@ export type { Waking } from './switchboard.ts'
 /** What the operator set. Spans in milliseconds. */
 export interface DirectTerms {
   readonly identity: IdentityMode
-  /** The name that proofs are made for: what clients connect to, as `URL.host` writes it. */
-  readonly host: string
+  /** Names that proofs may be made for: what clients connect to, as `URL.host` writes it. The first is the one told. */
+  readonly hosts: readonly string[]
   readonly ringTimeout: Millis
   readonly grace: Millis
 }
@@ -84,8 +84,8 @@ export class Directs {
       ...deps,
       identity,
       // Known for certain only once the server listens.
-      get host() {
-        return terms.host
+      get hosts() {
+        return terms.hosts
       },
       grace,
       limits: { payloadBytes: PAYLOAD_BYTES, heartbeatMs: HEARTBEAT.interval, timeoutMs: HEARTBEAT.timeout },

@@ -14,8 +14,8 @@ import type { DirectTokens, IdentityMode, Proofs, TurnCredentials } from './trus
 
 export interface RegistrarDeps {
   readonly identity: IdentityMode
-  /** The name that proofs are made for: what clients connect to. */
-  readonly host: string
+  /** Names that proofs may be made for: what clients connect to. The first is the one told. */
+  readonly hosts: readonly string[]
   readonly grace: Millis
   readonly limits: (DirectDown & { type: 'WELCOME' })['payload']['limits']
   readonly clients: Clients
@@ -177,14 +177,15 @@ export class Registrar {
 
   /** Returns the key that the id is handed over to, or null. */
   #checkSignatures(said: Said<'REGISTER'>, challenge: Challenge | null): string | null {
-    const { proofs, host, clock } = this.#deps
+    const { proofs, hosts, clock } = this.#deps
     const { clientId, identityKey = '', signature = '', rotation } = said
     if (challenge === null || clock.now() > challenge.expiresAt) {
       throw fail('identity_invalid', 'Ask for a nonce with HELLO first; it is good once, for 30 s.')
     }
     const { nonce } = challenge
-    if (!proofs.provesIdentity(identityKey, signature, { clientId, nonce, host }))
-      throw fail('identity_invalid')
+    const host = hosts.find((name) => proofs.provesIdentity(identityKey, signature, { clientId, nonce, host: name }))
+    // A client that signs for another name than the operator set cannot find out otherwise.
+    if (host === undefined) throw fail('identity_invalid', `The proof does not hold for ${hosts[0]}.`)
     if (rotation === undefined) return null
     const newKey = rotation.newIdentityKey
     const claim = { clientId, newKey, nonce, host }
