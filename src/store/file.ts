@@ -4,7 +4,17 @@
  * and closes it. When anything is written, and when it is safe, is the journal's business.
  */
 import { Database, type SQLQueryBindings, type Statement } from 'bun:sqlite'
-import { chmodSync, closeSync, existsSync, fdatasync, mkdirSync, openSync, rmSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fdatasync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import type { Clock, Log } from '../core/ports.ts'
 import { isDamage } from './damage.ts'
@@ -41,7 +51,9 @@ export class LocalFile {
     try {
       const path = join(dataDir, 'ringdown.db')
       makePrivate(path)
-      return new LocalFile(openMended(path, clock, log), path, lock)
+      const db = openMended(path, clock, log)
+      syncFolder(dataDir)
+      return new LocalFile(db, path, lock)
     } catch (error) {
       lock.close()
       throw error
@@ -142,6 +154,13 @@ function makePrivate(path: string): void {
   } catch (error) {
     throw new Unusable(`${path} cannot be written: ${messageOf(error)}`)
   }
+}
+
+/** A file that was just made is on the disk only when its folder is. */
+function syncFolder(dataDir: string): void {
+  const fd = openSync(dataDir, 'r')
+  fsyncSync(fd)
+  closeSync(fd)
 }
 
 /**

@@ -78,7 +78,7 @@ export function conditions(
 }
 
 /** Rows looked at before others get their turn: about a millisecond. */
-const STRIDE = 5000
+const STRIDE = 2000
 
 export class LocalHistory implements CallHistory {
   readonly #file: LocalFile

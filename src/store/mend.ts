@@ -10,8 +10,8 @@ import { Damaged } from './damage.ts'
 import { checkSchema } from './schema.ts'
 import { findDamage } from './wal.ts'
 
-/** Up to this size the whole file is checked, which takes about a tenth of a second; of a larger one the small tables. */
-const WHOLE_CHECK_BYTES = 32 * 1024 * 1024
+/** Up to this size the whole file is checked, which takes up to a sixth of a second; of a larger one the small tables. */
+const WHOLE_CHECK_BYTES = 8 * 1024 * 1024
 const LARGEST_LOG_BYTES = 256 * 1024 * 1024
 /** Those that a running server cannot do without, and that stay small. */
 const SMALL_TABLES = ['meta', 'snapshots', 'outbox', 'refused']

@@ -1,6 +1,7 @@
 // What the store does with the table `call_logs` in MySQL: makes it as the reference document shows it, adds to one that
 // is there, and is not held up by what the table will not take.
 import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
+import { join } from 'node:path'
 import { MariaDb } from '../kit/mariadb.ts'
 import { describeWith } from '../kit/need.ts'
 import {
@@ -175,6 +176,22 @@ describeWith('mariadbd', 'the table in MySQL', () => {
     await until(() => complaints(store).length > 0, 'the complaint')
     expect(complaints(store)).toEqual([expect.stringContaining(database)])
     await mariadb.query(`CREATE DATABASE ${database}; GRANT ALL ON ${database}.* TO small@'%'`)
+    await arrived(store)
+    expect((await rows()).length).toBe(1)
+  })
+
+  test('a user who may do no more than read and write rows can do with a table that is there', async () => {
+    await given()
+    await mariadb.query(`
+      CREATE USER IF NOT EXISTS clerk@'%';
+      GRANT SELECT, INSERT, UPDATE, DELETE ON ${database}.* TO clerk@'%'`)
+    const store = open({ username: 'clerk' })
+    store.callLog.append(created(newId()))
+    await store.callLog.synced()
+    await until(() => complaints(store).length > 0, 'the complaint')
+    expect(complaints(store)).toEqual(['there is no table call_logs, and this user may not make it'])
+    // As an operator gives it to the client.
+    await mariadb.query(await Bun.file(join(import.meta.dir, '../../database.sql')).text(), database)
     await arrived(store)
     expect((await rows()).length).toBe(1)
   })
