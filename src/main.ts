@@ -86,6 +86,8 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     store: () => store.status(),
     clock,
   })
+  // Credentials and tokens run out by the wall clock: the other end compares them with its own.
+  const turn = openTurn(turnOf(config), { now: Date.now, log })
   const rides = new Rides({
     terms: {
       maxMessageBytes: config.MAX_MESSAGE_BYTES,
@@ -102,13 +104,13 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     snapshots: store.snapshots,
     receipts: store.receipts,
     tokens: rideTokens(keys.secret),
+    turn: config.TURN_PROVIDER === 'none' ? null : turn,
     metrics,
     log,
     newId: () => callId(crypto.randomUUID()),
     digest,
   })
 
-  const now = () => clock.now()
   const tokens = appTokensOf(config)
   const waking =
     config.WAKE_WEBHOOK_URL === null
@@ -134,9 +136,9 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     callLog: store.callLog,
     snapshots: store.snapshots,
     directory: store.directory,
-    proofs: identityProofs(tokens === null ? null : appTokens({ ...tokens, now, log })),
+    proofs: identityProofs(tokens === null ? null : appTokens({ ...tokens, now: Date.now, log })),
     tokens: directTokens(keys.secret),
-    turn: openTurn(turnOf(config), { now, log }),
+    turn,
     waking,
     metrics,
     log,

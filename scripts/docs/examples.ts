@@ -48,6 +48,7 @@ export const upMessages: { readonly [Name in keyof typeof up]: Of<RideUp, Name> 
   authenticate: { type: 'authenticate', session_id: SESSION, user_id: 'user_123' },
   resume: { type: 'resume', resume_token: 'pW3x…', received: 7 },
   ...relayed,
+  ice_servers: { type: 'ice_servers' },
   heartbeat: { type: 'heartbeat' },
   end_call: { type: 'end_call' },
 }
@@ -64,6 +65,17 @@ export const downMessages: { readonly [Name in keyof typeof down]: Of<RideDown, 
   call_warning: { type: 'call_warning', remaining_ms: 15_000 },
   call_timeout: { type: 'call_timeout', reason: 'max_duration_reached' },
   call_ended: { type: 'call_ended', reason: 'user_terminated' },
+  ice_servers: {
+    type: 'ice_servers',
+    ice_servers: [
+      {
+        urls: ['turn:turn.example.com:3478'],
+        username: '1771618950:3b2e7c4f-95a2-4a0b-99f6-fc935d0a4461.0',
+        credential: 'q0Ck…',
+      },
+    ],
+    expires_at: 1_771_618_950_000,
+  },
   pong: { type: 'pong' },
   unauthorized: { type: 'unauthorized', reason: 'session_not_found' },
   error: { type: 'error', code: 'session_not_found', message: 'No active session for this ride' },

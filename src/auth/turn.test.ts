@@ -1,8 +1,7 @@
 import { afterEach, describe, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { silentLog } from '../../test/kit/log.ts'
-import type { Log } from '../core/ports.ts'
-import type { Turn } from '../services/direct/trust.ts'
+import type { Log, Turn } from '../core/ports.ts'
 import { METERED_TURN, openTurn, type TurnSettings } from './turn.ts'
 
 const URLS = [

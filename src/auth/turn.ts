@@ -5,8 +5,8 @@
  * Deliberately not here: how often somebody may ask (the services), and whom a TURN server relays to (deploy/coturn).
  */
 import type { Millis } from '../core/ids.ts'
-import type { Log } from '../core/ports.ts'
-import type { IceServer } from '../protocol/direct.ts'
+import type { Log, Turn, TurnCredentials } from '../core/ports.ts'
+import type { IceServer } from '../protocol/ice.ts'
 import { Metered } from './metered.ts'
 
 export type TurnSettings =
@@ -32,15 +32,6 @@ export type TurnSettings =
 export interface TurnUser {
   readonly username: string
   readonly credential: string
-}
-
-export interface TurnCredentials {
-  readonly iceServers: readonly IceServer[]
-  readonly expiresAt: Millis | null
-}
-
-export interface Turn {
-  credentials(who: { readonly callId: string; readonly seconds: number | null }): Promise<TurnCredentials>
 }
 
 /** The reference document's: over TCP on port 443, which most firewalls let through. */

@@ -4,6 +4,7 @@
  * call does, and what failure looks like.
  */
 import type { CodeName, EndReason, Failure } from '../protocol/codes.ts'
+import type { IceServer } from '../protocol/ice.ts'
 import type { Call, EndedBy } from './call.ts'
 import type { CallId, Millis } from './ids.ts'
 import type { Kind } from './kinds.ts'
@@ -222,4 +223,21 @@ export interface Metrics {
   socketClosed(): void
   /** What became of a try to post a webhook. */
   webhook(outcome: WebhookOutcome): void
+}
+
+/** TURN and STUN servers with credentials that run out. */
+export interface Turn {
+  /**
+   * For one user of one call, or of none yet. `callId`: whatever tells users apart, such as call and leg (`callId.leg`);
+   * quotas of the TURN server count by it. `seconds`: how long at least, to which 2 min are added; null where no end is
+   * known, for TURN_TTL. Resolves within a second, and mostly at once; without credentials when there is no TURN or its
+   * provider does not answer (STUN servers are told nevertheless). Never rejects.
+   */
+  credentials(who: { readonly callId: string; readonly seconds: number | null }): Promise<TurnCredentials>
+}
+
+export interface TurnCredentials {
+  readonly iceServers: readonly IceServer[]
+  /** When they run out, by the wall clock; null when there are none, and when they do not. */
+  readonly expiresAt: Millis | null
 }

@@ -7,6 +7,7 @@
  */
 import { type Static, type TProperties, Type } from 'typebox'
 import { type CodeName, endReasons, type Failure } from './codes.ts'
+import { iceServer } from './ice.ts'
 import { messageReader } from './read.ts'
 
 function message<const T extends string, F extends TProperties>(type: T, payload: F, description: string) {
@@ -30,12 +31,6 @@ const identityKey = Type.String({
   description: 'SubjectPublicKeyInfo in DER, base64url: Ed25519 or ECDSA P-256.',
 })
 
-export const iceServer = Type.Object({
-  urls: Type.Array(Type.String()),
-  username: Type.Optional(Type.String()),
-  credential: Type.Optional(Type.String()),
-})
-export type IceServer = Static<typeof iceServer>
 const iceServers = Type.Array(iceServer, {
   description: 'For RTCPeerConnection; empty when no TURN is configured.',
 })

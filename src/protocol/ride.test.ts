@@ -65,9 +65,15 @@ describe('the reference document', () => {
 
   test('shows every message that it needs, and we have no other name for one', () => {
     const shown = (texts: string[]) => texts.map((text) => parseObject(text).type as string).sort()
-    const additive = ['resume']
+    const additive = ['resume', 'ice_servers']
     expect(Object.keys(up).sort()).toEqual([...shown(SHOWN_UP), ...additive].sort())
-    const additiveDown = ['resumed', 'participant_reconnecting', 'participant_resumed', 'call_warning']
+    const additiveDown = [
+      'resumed',
+      'participant_reconnecting',
+      'participant_resumed',
+      'call_warning',
+      'ice_servers',
+    ]
     expect(Object.keys(down).sort()).toEqual([...shown(SHOWN_DOWN), ...additiveDown].sort())
   })
 

@@ -7,6 +7,7 @@
  */
 import { type Static, type TProperties, Type } from 'typebox'
 import { codes, endReasons, type Failure } from './codes.ts'
+import { iceServer } from './ice.ts'
 import { ID_CHARS } from './limits.ts'
 import { messageReader } from './read.ts'
 
@@ -67,6 +68,7 @@ export const up = {
       'what was missed.',
   ),
   ...relayed,
+  ice_servers: message('ice_servers', {}, 'Asks for fresh TURN credentials. Answered by ice_servers.'),
   heartbeat: message('heartbeat', {}, 'A sign of life. Answered by pong.'),
   end_call: message('end_call', {}, 'Hangs up. Both parties get call_ended, then close 1000.'),
 } as const
@@ -91,8 +93,9 @@ const unauthorizedReasons = [
 export const down = {
   authenticated: message(
     'authenticated',
-    { user_id: backendId, resume_token: Type.String() },
-    'The connection speaks for this user. `resume_token` takes the call up on a new connection, once.',
+    { user_id: backendId, resume_token: Type.String(), ice_servers: Type.Optional(Type.Array(iceServer)) },
+    'The connection speaks for this user. `resume_token` takes the call up on a new connection, once. `ice_servers` ' +
+      'when the server has any; their credentials last for the call.',
   ),
   session_joined: message(
     'session_joined',
@@ -121,6 +124,14 @@ export const down = {
     'The time is over: the call is at its limit, or the two did not both come. Then close 1000.',
   ),
   call_ended: message('call_ended', { reason: reasonOf('ride') }, 'The call is over. Then close 1000.'),
+  ice_servers: message(
+    'ice_servers',
+    {
+      ice_servers: Type.Array(iceServer),
+      expires_at: Type.Union([Type.Integer({ description: 'Milliseconds since 1970.' }), Type.Null()]),
+    },
+    'Answers ice_servers. Empty when the server has none.',
+  ),
   pong: message('pong', {}, 'Answers heartbeat.'),
   unauthorized: message(
     'unauthorized',
@@ -147,6 +158,7 @@ export type RideDown =
   | Static<typeof down.call_warning>
   | Static<typeof down.call_timeout>
   | { type: 'call_ended'; reason: string }
+  | Static<typeof down.ice_servers>
   | Static<typeof down.pong>
   | { type: 'unauthorized'; reason: string }
   | { type: 'error'; code: string; message: string }

@@ -11,11 +11,12 @@ import type {
   DirectoryKey,
   Log,
   Snapshot,
+  TurnCredentials,
 } from '../../src/core/ports.ts'
 import type { EndReason } from '../../src/protocol/codes.ts'
 import type { DirectUp } from '../../src/protocol/direct.ts'
 import { Directs, type DirectTerms } from '../../src/services/direct/directs.ts'
-import type { DirectTokens, Proofs, TurnCredentials } from '../../src/services/direct/trust.ts'
+import type { DirectTokens, Proofs } from '../../src/services/direct/trust.ts'
 import { TestClock } from './clock.ts'
 import { silentLog } from './log.ts'
 import { uncounted } from './metrics.ts'

@@ -98,6 +98,7 @@ export class RideWorld {
         drop: (key) => void receipts.delete(key),
       },
       tokens,
+      turn: null,
       metrics: uncounted,
       log: silentLog,
       newId: () => callId(`call-${this.#made++}`),

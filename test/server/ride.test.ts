@@ -426,3 +426,60 @@ describe('losing each other', () => {
     expect(body).toMatchObject({ status: 'ended', end_reason: 'server_restart' })
   })
 })
+
+describe('TURN', () => {
+  const COTURN = {
+    TURN_PROVIDER: 'coturn',
+    TURN_URLS: 'stun:turn.example.com:3478,turn:turn.example.com:3478',
+    TURN_SECRET: 'shared-with-coturn',
+  }
+
+  test('[RIDE-21] authenticated tells of the servers, with credentials that are the leg’s own and last for the call', async () => {
+    const server = await startServer(COTURN)
+    const session = await server.createSession({ max_duration: 3600, join_window: 600 })
+    const users = new Set<string>()
+    for (const [user, side] of [
+      ['user_123', 0],
+      ['user_789', 1],
+    ] as const) {
+      const peer = await server.connect()
+      peer.send({ type: 'authenticate', session_id: session.session_id, user_id: user })
+      const { ice_servers } = await peer.nextOf('authenticated')
+      const turn = ice_servers.find((each: { username?: string }) => each.username !== undefined)
+      const [expires = '', ...rest] = turn.username.split(':')
+      expect(rest).toEqual([`${session.session_id}.${side}`])
+      expect(Number(expires) - Date.now() / 1000).toBeGreaterThan(3600 + 600 - 5)
+      expect(turn.credential).toBe(
+        new Bun.CryptoHasher('sha1', COTURN.TURN_SECRET).update(turn.username).digest('base64'),
+      )
+      users.add(turn.username)
+    }
+    expect(users.size).toBe(2)
+  })
+
+  test('[RIDE-21] ice_servers asks for fresh ones, and a server without TURN has none', async () => {
+    const server = await startServer(COTURN)
+    const { driver } = await activeRide(server)
+    driver.peer.send({ type: 'ice_servers' })
+    expect(await driver.peer.nextOf('ice_servers')).toMatchObject({
+      ice_servers: expect.arrayContaining([expect.objectContaining({ credential: expect.any(String) })]),
+      expires_at: expect.any(Number),
+    })
+    const plain = await startServer()
+    const ride = await activeRide(plain)
+    ride.driver.peer.send({ type: 'ice_servers' })
+    expect(await ride.driver.peer.next()).toEqual({ type: 'ice_servers', ice_servers: [], expires_at: null })
+  })
+
+  test('[RIDE-2] [RIDE-5] with TURN too, a stranger is refused and a living holder stays', async () => {
+    const server = await startServer(COTURN)
+    const { session, driver } = await activeRide(server)
+    const stranger = await server.connect()
+    stranger.send({ type: 'authenticate', session_id: session.session_id, user_id: 'somebody' })
+    expect(await stranger.next()).toEqual({ type: 'unauthorized', reason: 'session_not_found' })
+    const pusher = await server.connect()
+    pusher.send({ type: 'authenticate', session_id: session.session_id, user_id: 'user_123' })
+    expect(await pusher.next()).toMatchObject({ type: 'error', code: 'already_connected' })
+    expect(driver.peer.isClosed).toBe(false)
+  })
+})

@@ -6,7 +6,16 @@
  */
 import type { Endpoint, Heartbeat, Session } from '../../core/door.ts'
 import type { CallId, Millis } from '../../core/ids.ts'
-import type { CallLog, Clock, Directory, Log, Metrics, Snapshots } from '../../core/ports.ts'
+import type {
+  CallLog,
+  Clock,
+  Directory,
+  Log,
+  Metrics,
+  Snapshots,
+  Turn,
+  TurnCredentials,
+} from '../../core/ports.ts'
 import { codes, fail } from '../../protocol/codes.ts'
 import { type DirectDown, type DirectUp, directCodec } from '../../protocol/direct.ts'
 import { Clients } from './clients.ts'
@@ -15,7 +24,7 @@ import { Keys } from './keys.ts'
 import { checkId, Registrar } from './registrar.ts'
 import { DirectSession, type Reception } from './session.ts'
 import { Switchboard, type Waking } from './switchboard.ts'
-import type { DirectTokens, IdentityMode, Proofs, Turn, TurnCredentials } from './trust.ts'
+import type { DirectTokens, IdentityMode, Proofs } from './trust.ts'
 
 export type { Waking } from './switchboard.ts'
 
@@ -54,8 +63,6 @@ export const PAYLOAD_BYTES = 64 * 1024
 const REGISTER_TIMEOUT: Millis = 60_000
 /** "Heartbeat interval 30 seconds", "Connection timeout 60 seconds (no heartbeat)". */
 const HEARTBEAT: Heartbeat = { interval: 30_000, timeout: 60_000 }
-/** TURN credentials are good for at least so many seconds: a direct call has no limit. */
-const TURN_SECONDS = 4 * 3600
 
 export class Directs {
   readonly #deps: DirectDeps
@@ -78,7 +85,7 @@ export class Directs {
       grace,
       clients,
       keys: this.#keys,
-      credentials: (call) => this.#credentials(call),
+      credentials: (user) => this.#credentials(user),
     })
     this.#registrar = new Registrar({
       ...deps,
@@ -90,7 +97,7 @@ export class Directs {
       grace,
       limits: { payloadBytes: PAYLOAD_BYTES, heartbeatMs: HEARTBEAT.interval, timeoutMs: HEARTBEAT.timeout },
       clients,
-      credentials: () => this.#credentials(null),
+      credentials: (user) => this.#credentials(user),
       came: (device, how) => this.#switchboard.came(device, how),
       left: (device, how) => this.#switchboard.left(device, how),
     })
@@ -176,12 +183,14 @@ export class Directs {
     for (const device of this.#clients.all()) device.close(codes.draining.close, 'draining')
   }
 
-  #credentials(call: CallId | null): Promise<TurnCredentials> {
-    return this.#deps.turn.credentials({ callId: call ?? '', seconds: TURN_SECONDS })
+  /** `user`: a leg of a call, or a client that is in none; quotas of the TURN server count by it. */
+  #credentials(user: string): Promise<TurnCredentials> {
+    return this.#deps.turn.credentials({ callId: user, seconds: null })
   }
 
   async #freshIceServers(device: Device): Promise<DirectDown> {
-    const { iceServers, expiresAt } = await this.#credentials(this.#switchboard.callOf(device))
+    const user = this.#switchboard.legOf(device) ?? device.clientId
+    const { iceServers, expiresAt } = await this.#credentials(user)
     return { type: 'ICE_SERVERS', payload: { iceServers: [...iceServers], expiresAt } }
   }
 }

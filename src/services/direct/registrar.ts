@@ -3,14 +3,22 @@
  * registered (switchboard.ts, keys.ts), and how a signature is checked (auth).
  */
 import type { Millis } from '../../core/ids.ts'
-import type { BoundIdentity, Clock, Directory, Log, Metrics, Peer } from '../../core/ports.ts'
+import type {
+  BoundIdentity,
+  Clock,
+  Directory,
+  Log,
+  Metrics,
+  Peer,
+  TurnCredentials,
+} from '../../core/ports.ts'
 import { codes, fail, NORMAL_CLOSE } from '../../protocol/codes.ts'
 import { CLIENT_ID, type DirectDown, writeDirect } from '../../protocol/direct.ts'
 import { type Clients, MOST_DEVICES } from './clients.ts'
 import { Device, type KeptDevice } from './device.ts'
 import { NOBODY } from './keys.ts'
 import type { Challenge, Said } from './session.ts'
-import type { DirectTokens, IdentityMode, Proofs, TurnCredentials } from './trust.ts'
+import type { DirectTokens, IdentityMode, Proofs } from './trust.ts'
 
 export interface RegistrarDeps {
   readonly identity: IdentityMode
@@ -28,7 +36,7 @@ export interface RegistrarDeps {
   /** A random UUID. */
   readonly newId: () => string
   /** TURN credentials for a client that is in no call yet. */
-  readonly credentials: () => Promise<TurnCredentials>
+  readonly credentials: (clientId: string) => Promise<TurnCredentials>
   /** A device is registered, or is back. */
   readonly came: (device: Device, how: 'new' | 'back') => void
   /** A device's connection is lost and may come back; it said goodbye; it is gone for good. */
@@ -69,7 +77,7 @@ export class Registrar {
     // Whoever is there and alive stays, and then nothing is bound either; but who hands the id over comes in alone.
     if (!handsOver(proof)) await this.#makeRoom(clientId, proven)
     await this.#bind(clientId, proof, null)
-    const credentials = await this.#deps.credentials()
+    const credentials = await this.#deps.credentials(clientId)
     const { identity, key } = await directory.find(clientId)
     // No more waiting from here on, so that what is found now holds, and it is not rung before it is told.
     this.#checkStill(proof, identity)
@@ -93,7 +101,7 @@ export class Registrar {
     await this.#bind(device.clientId, proof, device)
     device.proven = proof.is !== 'none'
     device.identity = keyOf(proof)
-    this.#sayRegistered(device, await this.#deps.credentials())
+    this.#sayRegistered(device, await this.#deps.credentials(device.clientId))
   }
 
   /** Throws `resume_failed`. */
@@ -183,7 +191,9 @@ export class Registrar {
       throw fail('identity_invalid', 'Ask for a nonce with HELLO first; it is good once, for 30 s.')
     }
     const { nonce } = challenge
-    const host = hosts.find((name) => proofs.provesIdentity(identityKey, signature, { clientId, nonce, host: name }))
+    const host = hosts.find((name) =>
+      proofs.provesIdentity(identityKey, signature, { clientId, nonce, host: name }),
+    )
     // A client that signs for another name than the operator set cannot find out otherwise.
     if (host === undefined) throw fail('identity_invalid', `The proof does not hold for ${hosts[0]}.`)
     if (rotation === undefined) return null

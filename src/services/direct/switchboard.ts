@@ -5,15 +5,15 @@
 import { open } from '../../core/call.ts'
 import { type CallId, callId, type Millis } from '../../core/ids.ts'
 import { Limiter } from '../../core/limiter.ts'
-import type { CallLog, Clock, Log, Metrics, Snapshots } from '../../core/ports.ts'
+import type { CallLog, Clock, Log, Metrics, Snapshots, TurnCredentials } from '../../core/ports.ts'
 import { type EndReason, fail } from '../../protocol/codes.ts'
-import { CALLEE, type CallWorld, DirectCall, isDetail } from './call.ts'
+import { CALLEE, CALLER, type CallWorld, DirectCall, isDetail } from './call.ts'
 import type { Clients } from './clients.ts'
 import type { Device, KeptDevice } from './device.ts'
 import type { Keys } from './keys.ts'
 import { checkId } from './registrar.ts'
 import type { Said } from './session.ts'
-import type { DirectTokens, TurnCredentials } from './trust.ts'
+import type { DirectTokens } from './trust.ts'
 
 /** Sends word to an app's backend that somebody without a connection is rung. */
 export interface Waking {
@@ -41,8 +41,8 @@ export interface SwitchboardDeps {
   readonly metrics: Metrics
   readonly log: Log
   readonly newId: () => string
-  /** TURN credentials for a leg of a call. */
-  readonly credentials: (call: CallId) => Promise<TurnCredentials>
+  /** TURN credentials for a leg of a call, `callId.side`. */
+  readonly credentials: (leg: string) => Promise<TurnCredentials>
 }
 
 /** Calls that one client may start: six at once, and six a minute. */
@@ -173,9 +173,11 @@ export class Switchboard {
     if (how === 'gone') for (const ringing of this.#ringing(device.clientId)) ringing.unring(device)
   }
 
-  /** The call that a device is a leg of, or null. */
-  callOf(device: Device): CallId | null {
-    return this.#engaged.get(device)?.id ?? null
+  /** The leg that a device is, as `callId.side`, or null. */
+  legOf(device: Device): string | null {
+    const call = this.#engaged.get(device)
+    const side = call?.sideOf(device) ?? null
+    return call === undefined || side === null ? null : `${call.id}.${side}`
   }
 
   /** Calls that live, by state. */
@@ -262,7 +264,7 @@ export class Switchboard {
 
   /** The caller is told at once, so that it can cancel; then every device of the callee rings. */
   #tellRinging(call: DirectCall, waking: boolean): void {
-    void this.#deps.credentials(call.id).then(({ iceServers }) => {
+    void this.#deps.credentials(`${call.id}.${CALLER}`).then(({ iceServers }) => {
       if (call.state !== 'waiting') return
       const { id, calleeId, expiresAt, caller } = call
       const payload = { callId: id, targetId: calleeId, expiresAt, iceServers: [...iceServers] }
@@ -274,7 +276,7 @@ export class Switchboard {
   #ring(call: DirectCall, device: Device): void {
     const { id, callerId, offer, expiresAt, caller } = call
     const callerKey = this.#deps.keys.atRing(caller)
-    void this.#deps.credentials(id).then(({ iceServers }) => {
+    void this.#deps.credentials(`${id}.${CALLEE}`).then(({ iceServers }) => {
       const payload = { callId: id, callerId, sdpOffer: offer, expiresAt, iceServers: [...iceServers] }
       call.ring(device, {
         type: 'INCOMING_CALL',

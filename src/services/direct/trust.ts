@@ -1,6 +1,4 @@
 /** What the direct service needs of `auth`: proofs of identity, tokens, and TURN credentials. Made at construction. */
-import type { Millis } from '../../core/ids.ts'
-import type { IceServer } from '../../protocol/direct.ts'
 
 /** How an id is proved. `open`: not at all. `tofu`: the first key binds. `jwt`: a token of the app's. */
 export type IdentityMode = 'open' | 'tofu' | 'jwt'
@@ -36,21 +34,4 @@ export interface DirectTokens {
   reject(callId: string): string
   /** In constant time. */
   isReject(token: string, callId: string): boolean
-}
-
-/** TURN and STUN servers with credentials that run out. */
-export interface Turn {
-  /**
-   * For one user of one call, or of none yet. `callId`: whatever tells users apart, such as call and leg (`callId.leg`);
-   * quotas of the TURN server count by it. `seconds`: how long at least, to which 2 min are added; null where no end is
-   * known, for TURN_TTL. Resolves within a second, and mostly at once; without credentials when there is no TURN or its
-   * provider does not answer (STUN servers are told nevertheless). Never rejects.
-   */
-  credentials(who: { readonly callId: string; readonly seconds: number | null }): Promise<TurnCredentials>
-}
-
-export interface TurnCredentials {
-  readonly iceServers: readonly IceServer[]
-  /** When they run out, by the wall clock; null when there are none, and when they do not. */
-  readonly expiresAt: Millis | null
 }

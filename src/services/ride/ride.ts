@@ -16,6 +16,7 @@ import { type CallId, type Millis, otherSide, SIDES, type Side } from '../../cor
 import { Outbox } from '../../core/outbox.ts'
 import type { Alarm, CallLog, Clock, Log, Metrics, Peer, Snapshots } from '../../core/ports.ts'
 import { codes, fail, NORMAL_CLOSE } from '../../protocol/codes.ts'
+import type { IceServer } from '../../protocol/ice.ts'
 import { type RideDown, type Role, write } from '../../protocol/ride.ts'
 
 export const ROLES: readonly [Role, Role] = ['driver', 'passenger']
@@ -114,13 +115,25 @@ export class Ride {
    * A client that knows nothing of the call yet takes the leg. Who sat there is closed with `taken_over`.
    * `token` makes the resume token for the generation this is.
    */
-  join(side: Side, peer: Peer, token: (generation: number) => string): void {
+  join(
+    side: Side,
+    peer: Peer,
+    iceServers: readonly IceServer[],
+    token: (generation: number) => string,
+  ): void {
     const seat = this.#seats[side]
     this.#firstJoinAt ??= this.#world.clock.now()
     const generation = this.#sit(side, peer)
     const waited = seat.outbox.restart()
     const { users, rideId } = this.#detail
-    this.#say(side, { type: 'authenticated', user_id: users[side], resume_token: token(generation) })
+    const authenticated = {
+      type: 'authenticated',
+      user_id: users[side],
+      resume_token: token(generation),
+    } as const
+    // The document's clients know of no TURN, and see none where none is set.
+    const ice_servers = [...iceServers]
+    this.#say(side, ice_servers.length === 0 ? authenticated : { ...authenticated, ice_servers })
     this.#say(side, { type: 'session_joined', session_id: this.id, ride_id: rideId })
     this.apply({ is: 'join', side })
     if (this.#call.at === 'ended') return

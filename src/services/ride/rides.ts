@@ -6,11 +6,21 @@
 import { type CallEvent, open } from '../../core/call.ts'
 import type { Endpoint, Heartbeat, Session } from '../../core/door.ts'
 import type { CallId, Millis, Side } from '../../core/ids.ts'
-import type { CallLog, Clock, Log, Metrics, Peer, Receipts, Snapshots } from '../../core/ports.ts'
+import type {
+  CallLog,
+  Clock,
+  Log,
+  Metrics,
+  Peer,
+  Receipts,
+  Snapshots,
+  Turn,
+  TurnCredentials,
+} from '../../core/ports.ts'
 import { Failure, fail } from '../../protocol/codes.ts'
 import type { CreateSession, SessionView } from '../../protocol/http.ts'
 import { AUTHENTICATE_TIMEOUT, METADATA_BYTES } from '../../protocol/limits.ts'
-import { RIDE_PATH, type RideUp, rideCodec } from '../../protocol/ride.ts'
+import { RIDE_PATH, type RideDown, type RideUp, rideCodec } from '../../protocol/ride.ts'
 import { Ride, type RideDetail, type RideWorld, ROLES } from './ride.ts'
 import { type Reception, RideSession, type Seated } from './session.ts'
 import type { RideTokens } from './tokens.ts'
@@ -34,6 +44,8 @@ export interface RideDeps {
   readonly snapshots: Snapshots
   readonly receipts: Receipts
   readonly tokens: RideTokens
+  /** Null: phones are told of no TURN servers. */
+  readonly turn: Turn | null
   readonly metrics: Metrics
   readonly log: Log
   readonly newId: () => CallId
@@ -142,6 +154,7 @@ export class Rides {
     const reception: Reception = {
       authenticate: (message, from, seated) => this.#authenticate(message, from, seated),
       resume: (message, from) => this.#resume(message, from),
+      iceServers: (who) => this.#iceServers(who),
     }
     return {
       kind: 'ride',
@@ -236,34 +249,57 @@ export class Rides {
   }
 
   #authenticate(message: RideUp & { type: 'authenticate' }, peer: Peer, seated: (who: Seated) => void): void {
-    const { requireJoinToken } = this.#deps.terms
-    const ride = this.#find(message.session_id)
-    const side = ride?.sideOf(message.user_id) ?? null
-    if (ride === undefined || side === null) throw fail('session_not_found')
-    const token = message.join_token
-    if (token !== undefined && !this.#deps.tokens.isJoin(token, ride.id, side))
-      throw fail('join_token_invalid')
-    if (token === undefined && requireJoinToken) throw fail('join_token_required')
-    const holder = ride.peer(side)
-    if (holder === null || token !== undefined) return this.#join(ride, side, peer, seated)
-    // Both parties know the session id, so whoever sits there stays if there is life in the connection.
-    holder.probe((alive) => {
-      if (!peer.open) return
-      try {
-        if (ride.peer(side) !== holder) this.#authenticate(message, peer, seated)
-        else if (alive) throw fail('already_connected')
-        else this.#join(ride, side, peer, seated)
-      } catch (error) {
-        if (!(error instanceof Failure)) throw error
-        peer.refuse(error)
-      }
+    const { turn } = this.#deps
+    const { ride, side } = this.#seatOf(message)
+    if (turn === null) return this.#seat(message, peer, NO_TURN, seated)
+    turn.credentials(turnUser(ride, side, this.#deps.clock.now())).then((given) => {
+      later(peer, () => this.#seat(message, peer, given, seated))
     })
   }
 
-  #join(ride: Ride, side: Side, peer: Peer, seated: (who: Seated) => void): void {
+  /** The leg that a stranger may sit in. Throws `session_not_found`, `join_token_invalid`, `join_token_required`. */
+  #seatOf({ session_id, user_id, join_token: token }: RideUp & { type: 'authenticate' }): Seated {
+    const { terms, tokens } = this.#deps
+    const ride = this.#find(session_id)
+    const side = ride?.sideOf(user_id) ?? null
+    if (ride === undefined || side === null) throw fail('session_not_found')
+    if (token !== undefined && !tokens.isJoin(token, ride.id, side)) throw fail('join_token_invalid')
+    if (token === undefined && terms.requireJoinToken) throw fail('join_token_required')
+    return { ride, side }
+  }
+
+  #seat(
+    message: RideUp & { type: 'authenticate' },
+    peer: Peer,
+    given: TurnCredentials,
+    seated: (who: Seated) => void,
+  ): void {
+    const { ride, side } = this.#seatOf(message)
+    const holder = ride.peer(side)
+    const join = () => this.#join(ride, side, peer, given, seated)
+    if (holder === null || message.join_token !== undefined) return join()
+    // Both parties know the session id, so whoever sits there stays if there is life in the connection.
+    holder.probe((alive) => {
+      later(peer, () => {
+        if (ride.peer(side) !== holder) this.#seat(message, peer, given, seated)
+        else if (alive) throw fail('already_connected')
+        else join()
+      })
+    })
+  }
+
+  #join(ride: Ride, side: Side, peer: Peer, given: TurnCredentials, seated: (who: Seated) => void): void {
     peer.admit({ session: ride.id, role: ROLES[side] }, ride.client(side))
     seated({ ride, side })
-    ride.join(side, peer, (generation) => this.#deps.tokens.resume(ride.id, side, generation))
+    const token = (generation: number) => this.#deps.tokens.resume(ride.id, side, generation)
+    ride.join(side, peer, given.iceServers, token)
+  }
+
+  /** Fresh TURN credentials for a leg; none when there is no TURN. */
+  async #iceServers({ ride, side }: Seated): Promise<RideDown> {
+    const given =
+      (await this.#deps.turn?.credentials(turnUser(ride, side, this.#deps.clock.now()))) ?? NO_TURN
+    return { type: 'ice_servers', ice_servers: [...given.iceServers], expires_at: given.expiresAt }
   }
 
   #resume(message: RideUp & { type: 'resume' }, peer: Peer): Seated {
@@ -276,6 +312,27 @@ export class Rides {
     ride.resume(side, peer, message.received, (generation) => tokens.resume(ride.id, side, generation))
     peer.admit({ session: ride.id, role: ROLES[side] }, ride.client(side))
     return { ride, side }
+  }
+}
+
+const NO_TURN: TurnCredentials = { iceServers: [], expiresAt: null }
+
+/** One user of the TURN server is one leg, and its credentials last to the latest end the call can have. */
+function turnUser({ id, call }: Ride, side: Side, now: Millis) {
+  const { limit } = call.terms
+  const latest =
+    call.at === 'waiting' && limit !== null ? call.until + limit : call.at === 'active' ? call.until : null
+  return { callId: `${id}.${side}`, seconds: latest === null ? null : Math.ceil((latest - now) / 1000) }
+}
+
+/** Does what had to wait, unless the peer has gone meanwhile; what goes wrong is an answer to it. */
+function later(peer: Peer, act: () => void): void {
+  if (!peer.open) return
+  try {
+    act()
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    peer.refuse(error)
   }
 }
 

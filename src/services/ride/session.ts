@@ -6,7 +6,7 @@ import type { Session } from '../../core/door.ts'
 import type { Side } from '../../core/ids.ts'
 import type { Peer } from '../../core/ports.ts'
 import { fail } from '../../protocol/codes.ts'
-import { type RideUp, write } from '../../protocol/ride.ts'
+import { type RideDown, type RideUp, write } from '../../protocol/ride.ts'
 import type { Ride } from './ride.ts'
 
 const PONG = write({ type: 'pong' })
@@ -21,6 +21,7 @@ export interface Seated {
 export interface Reception {
   authenticate(message: RideUp & { type: 'authenticate' }, peer: Peer, seated: (who: Seated) => void): void
   resume(message: RideUp & { type: 'resume' }, peer: Peer): Seated
+  iceServers(who: Seated): Promise<RideDown>
 }
 
 type State = { at: 'stranger' } | { at: 'asking' } | ({ at: 'seated' } & Seated) | { at: 'gone' }
@@ -53,6 +54,9 @@ export class RideSession implements Session<RideUp> {
         return true
       case 'heartbeat':
         ride.answer(side, PONG)
+        return false
+      case 'ice_servers':
+        this.#answer(state, this.#reception.iceServers(state))
         return false
       case 'end_call':
         ride.apply({ is: 'hangUp', side })
@@ -87,6 +91,13 @@ export class RideSession implements Session<RideUp> {
     } else {
       throw fail('not_authenticated')
     }
+  }
+
+  /** Answers a question that took time, if the connection is still the leg's. */
+  #answer({ ride, side }: Seated, answer: Promise<RideDown>): void {
+    void answer.then((message) => {
+      if (this.#peer.open) ride.answer(side, write(message))
+    })
   }
 
   #seat(who: Seated): void {
