@@ -66,7 +66,8 @@ class Schedule {
   readonly #calls: Call[] = []
   readonly #byId = new Map<string, Call>()
   /** When somebody rang out, and was rung by whom. */
-  #rungOut: { name: Name; at: number }[] = []
+  #rungOut: { name: Name; at: number; limited: boolean }[] = []
+  readonly #acquainted = new Set<string>()
   #frames = 0
   /** Calls that lived when the server went down without calling their wake-ups off. */
   readonly #uncancelled = new Set<string>()
@@ -264,6 +265,7 @@ class Schedule {
     for (const device of this.#devices) if (device.at === 'here') this.#hear(device, 3)
     await this.world.restart(how)
     this.#rungOut = []
+    this.#acquainted.clear()
     for (const call of this.#live()) {
       if (how === 'killed' || call.at === 'active') this.#uncancelled.add(call.id)
       if (call.at === 'active') continue
@@ -294,8 +296,15 @@ class Schedule {
     if (target === name) return must(refused === 'invalid_field', 'nobody rings itself')
     if (this.#engaged(device) !== null) return must(refused === 'invalid_message', 'a device is in one call')
     const justified = lately(name).length >= 6 || ringing.length >= 3 || this.#rungOut.length >= 12
-    this.#rungOut.push({ name, at: this.#now })
-    if (refused === 'rate_limited') return must(justified, 'nobody is held up without a reason')
+    const limited = refused === 'rate_limited'
+    this.#rungOut.push({ name, at: this.#now, limited })
+    if (limited) return must(justified, 'nobody is held up without a reason')
+    const took = lately(name).filter(({ limited }) => !limited).length
+    must(took <= 12, 'a caller rings six times at once and six times a minute')
+    must(
+      ringing.length < 3 || this.#acquainted.has([name, target].sort().join()),
+      'strangers ring three at a time',
+    )
     const glare = this.#live().find(
       (call) => call.at === 'ringing' && call.target === name && call.caller.name === target,
     )
@@ -357,6 +366,7 @@ class Schedule {
     if (what !== 'accept') return this.#end(call, 'rejected')
     call.callee = device
     call.at = 'accepted'
+    this.#acquainted.add([call.caller.name, call.target].sort().join())
     for (const each of call.ringing)
       if (each !== device) this.#owe(each, call, 'CALL_ENDED answered_elsewhere')
     call.ringing = new Set()
