@@ -20,7 +20,9 @@ export function banner(config: Config, facts: BannerFacts): string {
     ['Keys', facts.keyFile],
   ]
   if (facts.newApiKey !== null) rows.push(['API key', `${facts.newApiKey}  (shown this once)`])
-  if (facts.tryPages) rows.push(['Try a call', `${facts.url}/call.html`])
+  if (facts.tryPages) {
+    rows.push(['Try a call', `${facts.url}/call.html`], ['By name', `${facts.url}/direct.html`])
+  }
   const table = rows.map(([name, value]) => `  ${name.padEnd(12)}${value}\n`).join('')
   const warnings = facts.warnings.map((warning) => `  ! ${warning}\n`).join('')
   return `\nRingdown ${facts.version}\n\n${table}${warnings === '' ? '' : `\n${warnings}`}\n`

@@ -2,6 +2,7 @@
  * Ringdown's client library: calls from browsers, React Native, Node and Bun. It knows the protocol and nothing of the
  * server; it draws nothing. What it needs from its surroundings comes in at construction (ports.ts).
  */
+export { digest as fingerprintOf } from './direct/bytes.ts'
 export { DirectCall, type DirectCallEvents } from './direct/call.ts'
 export {
   DirectClient,

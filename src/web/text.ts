@@ -72,6 +72,7 @@ export const text = {
   meters: {
     self: 'Your sound',
     other: (who: Person): string => `Sound of ${text.the(who)}`,
+    named: (name: string): string => `Sound of ${name}`,
     silent: 'silent',
     quiet: 'quiet',
     speaking: 'speaking',

@@ -11,6 +11,7 @@ const files = readdirSync(DIST, { recursive: true, encoding: 'utf8' })
 test('there is a page and a client library', () => {
   const paths = files.map(({ path }) => path)
   expect(paths).toContain('web/call.html')
+  expect(paths).toContain('web/direct.html')
   expect(paths).toContain('client/ringdown.js')
 })
 
@@ -37,13 +38,24 @@ test('browsers get the protocol without the schemas that check it', () => {
 test('the client library is a module that stands alone and can be imported without a browser', async () => {
   const library = (await import(join(DIST, 'client/ringdown.js'))) as Record<string, unknown>
   expect(Object.keys(library).sort()).toEqual([
+    'DirectCall',
+    'DirectClient',
+    'KeyBook',
     'LevelMeter',
     'MicrophoneError',
+    'Refused',
     'RideCall',
     'RideSignalling',
+    'canSign',
+    'fingerprintOf',
+    'identityOf',
+    'keysInMemory',
+    'makeKeyPair',
     'openMicrophone',
+    'safetyNumber',
     'socketsOf',
     'systemTimers',
+    'verifies',
   ])
   expect(readFileSync(join(DIST, 'client/ringdown.js'), 'utf8')).not.toMatch(/^import /m)
 })

@@ -1,5 +1,5 @@
 /** A person in a browser: presses what a person presses, reads what a person reads, hears what comes in. */
-import type { Browser, Locator, Page } from 'playwright-core'
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core'
 import { shareOf } from './tone.ts'
 
 /** Long enough for ICE on a busy machine. */
@@ -31,6 +31,12 @@ export class Caller {
   /** A fresh profile: nothing of another caller is remembered. */
   static async open(browser: Browser, viewport = { width: 360, height: 740 }): Promise<Caller> {
     const context = await browser.newContext({ viewport })
+    await context.addInitScript(keepConnections)
+    return new Caller(await context.newPage())
+  }
+
+  /** Another page of a profile that is there already. */
+  static async in(context: BrowserContext): Promise<Caller> {
     return new Caller(await context.newPage())
   }
 
@@ -93,6 +99,25 @@ export class Caller {
     })
   }
 
+  /** What kinds of candidates the sound goes between, as the browser itself reports it; null without a way. */
+  selectedPair(): Promise<{ local: string; remote: string } | null> {
+    return this.page.evaluate(async () => {
+      const { connections = [] } = globalThis as { connections?: RTCPeerConnection[] }
+      for (const connection of connections) {
+        if (connection.connectionState !== 'connected') continue
+        // biome-ignore lint/suspicious/noExplicitAny: entries of a report have no common type.
+        const stats = (await connection.getStats()) as unknown as Map<string, any>
+        for (const { type, selectedCandidatePairId: id } of stats.values()) {
+          if (type !== 'transport' || id === undefined) continue
+          const { localCandidateId, remoteCandidateId } = stats.get(id)
+          const kind = (candidate: string) => stats.get(candidate).candidateType as string
+          return { local: kind(localCandidateId), remote: kind(remoteCandidateId) }
+        }
+      }
+      return null
+    })
+  }
+
   /** Listens until the tone is most of what comes in, or throws with what came instead. */
   async hearsTone(frequency: number): Promise<Heard> {
     const shares: string[] = []
@@ -108,4 +133,19 @@ export class Caller {
   async close(): Promise<void> {
     await this.page.context().close()
   }
+}
+
+/** Runs in the page before its own scripts. */
+function keepConnections(): void {
+  const connections: RTCPeerConnection[] = []
+  const Original = RTCPeerConnection
+  Object.assign(globalThis, {
+    connections,
+    RTCPeerConnection: class extends Original {
+      constructor(configuration?: RTCConfiguration) {
+        super(configuration)
+        connections.push(this)
+      }
+    },
+  })
 }

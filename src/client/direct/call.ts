@@ -244,6 +244,11 @@ export class DirectCall {
     await this.#security.trust()
   }
 
+  /** The two people compared their safety number, or are not sure of it any more. It is kept with the key. */
+  async compared(isSame: boolean): Promise<void> {
+    await this.#security.compared(isSame)
+  }
+
   /** Lets go of everything at this end, leaving the call if it goes on. Nothing is told from here on. */
   close(): void {
     this.#events.close()

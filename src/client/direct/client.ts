@@ -67,6 +67,8 @@ export interface DirectClientEvents {
   state: DirectClientState
   /** Somebody calls. */
   incoming: DirectCall
+  /** The directory has this key of ours now. */
+  published: string
   /** A key that this client looked up is another one now, or the directory lies about it. */
   key: PeerKey
   /** Something went wrong without ending anything. For a log. */
@@ -364,8 +366,10 @@ export class DirectClient {
       // Our own story is watched like anybody's, so that it can be compared with what others are told.
       let key = await this.keys.check(clientId)
       if (key?.status === 'changed' && key.publicKey === wanted) key = await this.keys.trust(clientId)
-      if (key?.publicKey === wanted && key.status !== 'lying') this.#published = wanted
-      else if (key !== null) this.#events.emit('key', key)
+      if (key?.publicKey === wanted && key.status !== 'lying') {
+        this.#published = wanted
+        this.#events.emit('published', wanted)
+      } else if (key !== null) this.#events.emit('key', key)
     } catch (error) {
       this.#events.emit('trouble', error)
     }

@@ -60,6 +60,14 @@ export class Security {
     this.#become({ key: key ?? this.#now.key, warning: null })
   }
 
+  /** The two people compared their safety number. */
+  async compared(isSame: boolean): Promise<void> {
+    const { keys, peer } = this.#options
+    const { key } = this.#now
+    if (key === null || !(await keys.compared(peer, key.publicKey, isSame))) return
+    this.#become({ key: { ...key, compared: isSame } })
+  }
+
   /** The server says that the key has just changed. The sound of a call that is on stays bound to the old one. */
   keyChanged(key: PeerKey): void {
     this.#isOverruled = false

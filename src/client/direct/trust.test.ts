@@ -95,6 +95,19 @@ test('a call from a key that changed rings with a warning, and is held when it i
   expect(name(in_)).toBe('joining')
 })
 
+test('a comparison made in a call is shown there, and kept', async () => {
+  const { party, alice, bob } = await acquainted()
+  const out = alice.client.call('bob')
+  await party.settle()
+  await bob.ringing.accept()
+  await party.settle()
+  await out.compared(true)
+  expect(out.security.key?.compared).toBe(true)
+  expect(await alice.client.keys.known('bob')).toMatchObject({ compared: true })
+  await out.compared(false)
+  expect(out.security.key?.compared).toBe(false)
+})
+
 test('a held call can be hung up, and then nobody was rung', async () => {
   const { party, alice, bob } = await acquainted()
   await rotates(party, bob)

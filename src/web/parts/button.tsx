@@ -22,7 +22,7 @@ export interface RoundButtonProps {
   readonly onPress: () => void
   /** The key that does the same. */
   readonly hotkey: string
-  readonly kind: 'plain' | 'pressed' | 'danger'
+  readonly kind: 'plain' | 'pressed' | 'danger' | 'good'
 }
 
 export function RoundButton({ name, icon, onPress, hotkey, kind }: RoundButtonProps) {

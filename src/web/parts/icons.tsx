@@ -39,6 +39,37 @@ export const HangUp = () => (
   </Icon>
 )
 
+/** The receiver of HangUp, lifted. */
+export const PickUp = () => (
+  <Icon filled>
+    <path
+      transform="rotate(-135 12 13)"
+      d="M2.6 14.4c0-1.2.5-2.3 1.5-3C6.3 9.9 9 9.1 12 9.1s5.7.8 7.9 2.3c1 .7 1.5 1.8 1.5 3v.9c0 .9-.8 1.6-1.7 1.5l-2.9-.4c-.7-.1-1.2-.6-1.2-1.3l-.1-1.7c-1.1-.3-2.3-.5-3.5-.5s-2.4.2-3.5.5l-.1 1.7c0 .7-.5 1.2-1.2 1.3l-2.9.4c-.9.1-1.7-.6-1.7-1.5z"
+    />
+  </Icon>
+)
+
+export const Lock = ({ open = false }: { open?: boolean }) => (
+  <Icon>
+    <rect x="5" y="11" width="14" height="9.5" rx="2.5" />
+    <path d={open ? 'M8 11V7.5a4 4 0 0 1 7.6-1.8' : 'M8 11V8a4 4 0 0 1 8 0v3'} />
+  </Icon>
+)
+
+export const Warning = () => (
+  <Icon>
+    <path d="M12 4L2.8 19.5h18.4zM12 10v4.5M12 17h.01" />
+  </Icon>
+)
+
+export const Route = ({ relayed }: { relayed: boolean }) => (
+  <Icon>
+    <circle cx="4.5" cy="12" r="2" />
+    <circle cx="19.5" cy="12" r="2" />
+    {relayed ? <path d="M6.5 12H9M15 12h2.5M12 9l3 3l-3 3l-3 -3z" /> : <path d="M6.5 12h11" />}
+  </Icon>
+)
+
 export const Copy = () => (
   <Icon>
     <rect x="9" y="9" width="11" height="11" rx="2.5" />

@@ -16,7 +16,8 @@ export interface Levels {
 
 export interface LineProps {
   readonly self: { readonly person: Person; readonly presence: Presence; readonly muted: boolean }
-  readonly other: { readonly person: Person; readonly presence: Presence }
+  /** `name`: of somebody who has one of their own. */
+  readonly other: { readonly person: Person; readonly presence: Presence; readonly name?: string }
   /** How loud both are now, from 0 to 1; null where there is nothing to measure. */
   readonly levels: (() => Levels) | null
 }
@@ -36,8 +37,13 @@ export function Line({ self, other, levels }: LineProps) {
       </Party>
       <Meter side="self" name={text.meters.self} level={shown.self} muted={self.muted} />
       <span class="node" />
-      <Meter side="other" name={text.meters.other(other.person)} level={shown.other} muted={false} />
-      <Party person={other.person} name={text.name(other.person)} presence={other.presence} />
+      <Meter
+        side="other"
+        name={other.name === undefined ? text.meters.other(other.person) : text.meters.named(other.name)}
+        level={shown.other}
+        muted={false}
+      />
+      <Party person={other.person} name={other.name ?? text.name(other.person)} presence={other.presence} />
     </div>
   )
 }
