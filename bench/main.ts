@@ -5,9 +5,11 @@
  * Imports nothing of src/: the server is measured from outside, as a process.
  */
 import { calls } from './calls.ts'
+import { direct } from './direct.ts'
 import { memory } from './memory.ts'
 import { relay } from './relay.ts'
 import { publish, type Result, record, show } from './report.ts'
+import { ring } from './ring.ts'
 import { cores, wrapped } from './servers.ts'
 import { start } from './start.ts'
 
@@ -22,7 +24,13 @@ const benchmarks: Record<string, { run: () => Promise<Result>; what: string; pin
     what: 'server CPU per whole ride call, and calls per second on one core',
     pinned: true,
   },
-  memory: { run: memory, what: 'memory of 10,000 idle sockets', pinned: true },
+  direct: {
+    run: direct,
+    what: 'the same for direct calls, with and without TURN credentials',
+    pinned: true,
+  },
+  ring: { run: ring, what: 'from CALL_INITIATE to INCOMING_CALL at 1,000 calls a second', pinned: true },
+  memory: { run: memory, what: 'memory of 10,000 idle ride sockets and 20,000 direct clients', pinned: true },
   start: { run: start, what: 'from spawn to the first answer', pinned: false },
 }
 

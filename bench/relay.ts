@@ -1,6 +1,7 @@
 /**
- * What one relayed candidate costs the server, side by side: the bare relay, PeerJS server and Ringdown are started
- * together, each holds the same number of live calls, and they take turns under the same arrivals for several rounds.
+ * What one relayed candidate costs the server, side by side: the bare relay, PeerJS server and two of Ringdown, one for
+ * rides and one for direct calls, are started together, each holds the same number of live calls, and they take turns
+ * under the same arrivals for several rounds.
  */
 import { arrive, random } from './load/arrivals.ts'
 import { candidateSize, openPairs, type Pairs, type Protocol } from './load/pairs.ts'
@@ -11,7 +12,7 @@ import { bare, cores, installPeers, peerjs, ringdown, type Server, start } from 
 const calls = Number(process.env.BENCH_CALLS ?? 200)
 const perSecond = Number(process.env.BENCH_RATE ?? 15_000)
 const seconds = Number(process.env.BENCH_SECONDS ?? 2)
-const rounds = Number(process.env.BENCH_ROUNDS ?? 15)
+const rounds = Number(process.env.BENCH_ROUNDS ?? 12)
 
 /** No phone has so much to say: the limits of one connection are raised, not switched off. */
 const busy = { SESSION_DURATION: '1h', MESSAGES_PER_SECOND: '100000', BYTES_PER_MINUTE: '1073741824' }
@@ -28,6 +29,7 @@ interface Turn {
 }
 
 interface Contender {
+  name: string
   server: Server
   pairs: Pairs
   turns: Turn[]
@@ -78,9 +80,18 @@ async function turn({ server, pairs }: Contender, forSeconds: number, seed: numb
   }
 }
 
-async function contender(wish: Parameters<typeof start>[0], protocol: Protocol): Promise<Contender> {
+const BARE = 'bare Bun relay'
+const PEERJS = 'PeerJS server'
+const RIDES = 'Ringdown, rides'
+const DIRECT = 'Ringdown, direct'
+
+async function contender(
+  name: string,
+  wish: Parameters<typeof start>[0],
+  protocol: Protocol,
+): Promise<Contender> {
   const server = await start(wish)
-  return { server, pairs: await openPairs(server, protocol, calls), turns: [] }
+  return { name, server, pairs: await openPairs(server, protocol, calls), turns: [] }
 }
 
 export async function relay(): Promise<Result> {
@@ -88,9 +99,10 @@ export async function relay(): Promise<Result> {
   const contenders: Contender[] = []
   let load = 0
   try {
-    contenders.push(await contender(bare(), 'bare'))
-    if (withPeer) contenders.push(await contender(peerjs(), 'peerjs'))
-    contenders.push(await contender(ringdown(busy), 'ride'))
+    contenders.push(await contender(BARE, bare(), 'bare'))
+    if (withPeer) contenders.push(await contender(PEERJS, peerjs(), 'peerjs'))
+    contenders.push(await contender(RIDES, ringdown(busy), 'ride'))
+    contenders.push(await contender(DIRECT, ringdown(busy), 'direct'))
     for (const each of contenders) await turn(each, Math.max(5, seconds), 1)
     const others = otherLoad(() => [process.pid, ...contenders.map(({ server }) => server.pid)])
     for (let round = 0; round < rounds; round++) {
@@ -113,33 +125,45 @@ export async function relay(): Promise<Result> {
 function result(contenders: Contender[], load: number): Result {
   const of = ({ turns }: Contender, field: keyof Turn) => median(turns.map((turn) => turn[field]))
   const costs = ({ turns }: Contender) => turns.map((turn) => turn.microsPerMessage)
-  const ours = contenders.find(({ server }) => server.name === 'Ringdown')
-  /** The median of what `from` cost in a round, divided by what `to` cost in the same. */
-  const ratio = (to: Contender | undefined, from = ours) =>
-    from === undefined || to === undefined
-      ? Number.NaN
-      : median(costs(to).map((theirs, round) => (costs(from)[round] ?? Number.NaN) / theirs))
-  const named = (name: string) => contenders.find(({ server }) => server.name === name)
-  const toBare = ratio(named('bare Bun relay'))
-  const toPeer = ratio(named('PeerJS server'))
+  /** The median of what one cost in a round, divided by what the other cost in the same. */
+  const ratio = (from: string, to: string) => {
+    const [ours, theirs] = [from, to].map((name) => contenders.find((each) => each.name === name))
+    if (ours === undefined || theirs === undefined) return Number.NaN
+    const divisors = costs(theirs)
+    return median(costs(ours).map((cost, round) => cost / (divisors[round] ?? Number.NaN)))
+  }
   const rows = contenders.map((each) => {
     return [
-      each.server.name,
+      each.name,
       of(each, 'microsPerMessage').toFixed(2),
       `${Math.min(...costs(each)).toFixed(2)} – ${Math.max(...costs(each)).toFixed(2)}`,
-      ratio(each).toFixed(2),
+      ratio(RIDES, each.name).toFixed(2),
+      ratio(DIRECT, each.name).toFixed(2),
       `${of(each, 'p50').toFixed(2)} / ${of(each, 'p99').toFixed(2)}`,
       `${Math.round(of(each, 'serverBusy') * 100)} %`,
       `${Math.round(of(each, 'generatorBusy') * 100)} %`,
       String(each.turns.reduce((sum, turn) => sum + turn.lost, 0)),
     ]
   })
-  const warnings = contenders.flatMap(({ server, pairs, turns }) => [
-    ...[...pairs.oddities].map(([what, times]) => `${server.name} said ${times} times: ${what}`),
+  const warnings = contenders.flatMap(({ name, pairs, turns }) => [
+    ...[...pairs.oddities].map(([what, times]) => `${name} said ${times} times: ${what}`),
     ...(turns.some((turn) => turn.generatorBusy > 0.9)
-      ? [`The generator was busy for more than 90 % of a turn of ${server.name}: its latencies say little.`]
+      ? [`The generator was busy for more than 90 % of a turn of ${name}: its latencies say little.`]
       : []),
   ])
+  const target = (name: string, most: number | undefined, other: string) => ({
+    what: most === undefined ? `${name} is, of ${other}` : `${name} at most ${most} × ${other}`,
+    is: ratio(name, other),
+    ...(most === undefined ? {} : { most }),
+    unit: '×',
+  })
+  const targets = [
+    target(RIDES, 1.25, BARE),
+    target(RIDES, 0.5, PEERJS),
+    target(DIRECT, 1.3, BARE),
+    target(DIRECT, 0.5, PEERJS),
+    target(BARE, undefined, PEERJS),
+  ]
   return {
     name: 'relay',
     title: 'One relayed candidate',
@@ -148,11 +172,11 @@ function result(contenders: Contender[], load: number): Result {
       `${perSecond} a second at random instants (open loop), ${rounds} rounds of ${seconds} s for each server in turn, ` +
       'after one that is not counted. Medians are shown; a ratio is the median of the ratios within each round, so ' +
       'that a machine that changes its pace meanwhile does not tilt it. CPU is user and system time of all threads ' +
-      'of the server process. The message has the same size for all three, in and out: 258 bytes on the wire to the ' +
-      `server (frame head, mask, ${candidateSize} bytes), 254 from it. For PeerJS the CANDIDATE message carries its ` +
-      '`src`, which the server would otherwise add, so its candidate is shorter by the envelope it needs. Latency is ' +
-      'from the write of the generator to its read. Ringdown runs with its limits on one connection raised, as no phone ' +
-      'sends so much. ' +
+      'of the server process. The message has the same size for all, in and out: 258 bytes on the wire to the ' +
+      `server (frame head, mask, ${candidateSize} bytes), 254 from it; the candidate within it is shorter where the ` +
+      "envelope is longer (a direct call's `callId`, the `src` of PeerJS, which its server would otherwise add). Latency " +
+      'is from the write of the generator to its read. Ringdown runs with its limits on one connection raised, as no ' +
+      'phone sends so much. ' +
       (cores.server === undefined
         ? 'Nothing was pinned.'
         : `Servers are pinned to core ${cores.server}, the generator to core ${cores.generator}.`),
@@ -161,7 +185,8 @@ function result(contenders: Contender[], load: number): Result {
         'server',
         'µs CPU per message',
         'of all rounds',
-        'Ringdown ÷ it',
+        'rides ÷ it',
+        'direct ÷ it',
         'p50 / p99 ms',
         'server busy',
         'generator busy',
@@ -169,22 +194,10 @@ function result(contenders: Contender[], load: number): Result {
       ],
       rows,
     ),
-    targets: [
-      { what: 'Ringdown at most 1.25 × the bare relay', is: toBare, most: 1.25, unit: '×' },
-      ...(Number.isNaN(toPeer)
-        ? []
-        : [
-            { what: 'Ringdown at most 0.5 × PeerJS server', is: toPeer, most: 0.5, unit: '×' },
-            {
-              what: 'the bare relay is, of PeerJS server',
-              is: ratio(named('PeerJS server'), named('bare Bun relay')),
-              unit: '×',
-            },
-          ]),
-    ],
+    targets: targets.filter(({ is }) => !Number.isNaN(is)),
     warnings: [...warnings, ...othersNote(load)],
     raw: {
-      servers: contenders.map(({ server, turns }) => ({ server: server.name, turns })),
+      servers: contenders.map(({ name, turns }) => ({ server: name, turns })),
       otherCores: load,
     },
   }

@@ -141,8 +141,10 @@ const bun = process.execPath
 const node = Bun.which('node') ?? 'node'
 
 /** Where profilers of the runtimes write, when `--profile` is given. */
-const profile = process.env.BENCH_PROFILE
-const profiled = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
+const profileFolder = process.env.BENCH_PROFILE
+const profilingInto = (folder: string | undefined) =>
+  folder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${folder}`]
+const profiled = profilingInto(profileFolder)
 
 export const bare = (): Wish => ({
   name: 'bare Bun relay',
@@ -164,11 +166,11 @@ export const peerjs = (): Wish => ({
  * All at its defaults, but for the number of connections one address may make, and `env`.
  * `BENCH_SERVER` puts another command in the place of Ringdown's, for comparing builds.
  */
-export const ringdown = (env: Record<string, string> = {}): Wish => ({
+export const ringdown = (env: Record<string, string> = {}, profile = profileFolder): Wish => ({
   name: 'Ringdown',
   command:
     process.env.BENCH_SERVER === undefined
-      ? [bun, ...profiled, join(root, 'dist/server/main.js'), 'serve']
+      ? [bun, ...profilingInto(profile), join(root, 'dist/server/main.js'), 'serve']
       : process.env.BENCH_SERVER.split(' '),
   env: (port, folder) => ({
     SERVER_ADDR: `127.0.0.1:${port}`,

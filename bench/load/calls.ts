@@ -3,32 +3,19 @@
  * server answers: connect both, authenticate both, offer, answer, then ten candidates each way, each sent when the
  * other's has come (so every one travels alone, in a frame and a packet of its own), `end_call`, close.
  */
-import type { Samples } from '../measure.ts'
 import { apiKey, type Server } from '../servers.ts'
 import { Backend } from './backend.ts'
+import { type Begun, type Caller, caller, type Tally } from './caller.ts'
 import { answer, offer, rideCandidate, typeOf } from './messages.ts'
-import { dial, frame, type Line, textFrame } from './socket.ts'
+import { closeFrame, dial, type Line, textFrame } from './socket.ts'
 
 export const candidatesEachWay = 10
 const offerFrame = textFrame(offer)
 const answerFrame = textFrame(answer)
 const candidateFrame = textFrame(rideCandidate(250))
 const endFrame = textFrame('{"type":"end_call"}')
-const closeFrame = frame(0x8, Buffer.from([0x03, 0xe8]))
 
-export interface Tally {
-  begun: number
-  done: number
-  failed: number
-  /** What went wrong, and how often. */
-  faults: Map<string, number>
-  /** From the POST to the answer at the driver's, in ms. */
-  answered: Samples
-  /** From the write of an offer, answer or candidate to its read, in ms. */
-  relayed: Samples
-}
-
-class Call {
+class Call implements Begun {
   private readonly lines: [Line | undefined, Line | undefined] = [undefined, undefined]
   private readonly sentAt: [number, number] = [0, 0]
   private readonly sent: [number, number] = [0, 0]
@@ -38,20 +25,24 @@ class Call {
   private ended = 0
   private isOver = false
   readonly from = performance.now()
+  private readonly server: Server
+  private readonly backend: Backend
   private readonly tally: Tally
-  private readonly over: (call: Call) => void
+  private readonly over: (call: Begun) => void
 
-  constructor(tally: Tally, over: (call: Call) => void) {
+  constructor(server: Server, backend: Backend, tally: Tally, over: (call: Begun) => void) {
+    this.server = server
+    this.backend = backend
     this.tally = tally
     this.over = over
   }
 
-  begin(server: Server, backend: Backend): void {
+  begin(): void {
     this.tally.begun++
-    backend.session(
+    this.backend.session(
       (id, driver, passenger) => {
-        this.connect(server, 0, id, driver)
-        this.connect(server, 1, id, passenger)
+        this.connect(0, id, driver)
+        this.connect(1, id, passenger)
       },
       (error) => this.fail(error.message),
     )
@@ -67,10 +58,10 @@ class Call {
     this.over(this)
   }
 
-  private connect(server: Server, side: 0 | 1, session_id: string, user_id: string): void {
+  private connect(side: 0 | 1, session_id: string, user_id: string): void {
     const hello = textFrame(JSON.stringify({ type: 'authenticate', session_id, user_id }))
     dial(
-      server.port,
+      this.server.port,
       '/ws',
       {
         open: (line) => line.send(hello),
@@ -149,38 +140,10 @@ class Call {
   }
 }
 
-export interface Caller {
-  tally: Tally
-  /** Calls under way. */
-  readonly live: number
-  /** Begins one call; `over` is called when it is done or has failed. */
-  call(over?: () => void): void
-  /** Waits for the calls under way; those that take longer than `ms` fail. */
-  settle(ms: number): Promise<void>
-  close(): void
-}
-
-export function caller(server: Server, tally: Tally): Caller {
+export function rideCaller(server: Server): Caller {
   const backend = new Backend(server.port, apiKey, 16)
-  const live = new Set<Call>()
-  return {
-    tally,
-    get live() {
-      return live.size
-    },
-    call(over) {
-      const call = new Call(tally, (done) => {
-        live.delete(done)
-        over?.()
-      })
-      live.add(call)
-      call.begin(server, backend)
-    },
-    async settle(ms) {
-      const from = performance.now()
-      while (live.size > 0 && performance.now() - from < ms) await Bun.sleep(5)
-      for (const call of [...live]) call.fail(`not over after ${ms} ms`)
-    },
-    close: () => backend.close(),
-  }
+  return caller(
+    (tally, over) => new Call(server, backend, tally, over),
+    () => backend.close(),
+  )
 }

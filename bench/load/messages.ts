@@ -18,6 +18,10 @@ export const rideCandidate = (size: number): string =>
     JSON.stringify({ type: 'ice_candidate', candidate: { candidate, sdpMid: '0', sdpMLineIndex: 0 } }),
   )
 
+/** A direct `ICE_CANDIDATE` of exactly `size` bytes of JSON. The candidate is a text, as the reference document has it. */
+export const directCandidate = (size: number, callId: string): string =>
+  candidateOf(size, (candidate) => JSON.stringify({ type: 'ICE_CANDIDATE', payload: { callId, candidate } }))
+
 /**
  * A PeerJS CANDIDATE of exactly `size` bytes of JSON. PeerJS server writes the sender into `src` and builds the text
  * again; as `src` is already there with the same value and in its place, what comes out is what went in.
@@ -74,6 +78,24 @@ function sdp(setup: 'actpass' | 'active'): string {
 
 export const offer = JSON.stringify({ type: 'offer', sdp: sdp('actpass') })
 export const answer = JSON.stringify({ type: 'answer', sdp: sdp('active') })
+
+/** What is said on `/signal`. */
+const direct = (type: string, payload: object): string => JSON.stringify({ type, payload })
+
+export const register = (clientId: string): string => direct('REGISTER', { clientId })
+export const callInitiate = (targetId: string): string =>
+  direct('CALL_INITIATE', { targetId, sdpOffer: sdp('actpass') })
+export const callAccept = (callId: string): string =>
+  direct('CALL_ACCEPT', { callId, sdpAnswer: sdp('active') })
+export const callEnd = (callId: string): string => direct('CALL_END', { callId })
+
+/** The `callId` of a message of the direct service, which is the first word of its payload. */
+export function callIdOf(bytes: Buffer, start: number, length: number): string {
+  const text = bytes.toString('latin1', start, start + Math.min(length, 128))
+  const id = /"callId":"([^"]+)"/.exec(text)?.[1]
+  if (id === undefined) throw new Error(`no callId in ${text}`)
+  return id
+}
 
 /** The `type` of a message whose text begins with it, without parsing the text; anything else is parsed. */
 export function typeOf(bytes: Buffer, start: number, length: number): string {

@@ -36,7 +36,7 @@ export function frame(opcode: number, payload: Uint8Array): Buffer {
 
 export const textFrame = (text: string): Buffer => frame(0x1, Buffer.from(text))
 
-const normalClose = frame(0x8, Buffer.from([0x03, 0xe8]))
+export const closeFrame = frame(0x8, Buffer.from([0x03, 0xe8]))
 const endOfHead = Buffer.from('\r\n\r\n')
 const nothing = Buffer.alloc(0)
 
@@ -68,7 +68,7 @@ export class Line {
 
   /** Sends close 1000; the server is the one to end the connection. */
   close(): void {
-    this.send(normalClose)
+    this.send(closeFrame)
   }
 
   /** Cuts the connection without a word. */
@@ -126,7 +126,7 @@ export class Line {
       else if (opcode === 0x9) this.send(frame(0xa, bytes.subarray(start, at)))
       else if (opcode === 0x8) {
         this.code = size >= 2 ? bytes.readUInt16BE(start) : 1005
-        this.send(normalClose)
+        this.send(closeFrame)
         this.socket?.end()
       }
     }
