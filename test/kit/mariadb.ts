@@ -1,5 +1,5 @@
 /** A MariaDB of the test's own: on a free port of the loopback, with a data folder that goes when it stops. */
-import { cpSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -63,10 +63,12 @@ export class MariaDb {
     await readUntil(child.stderr, 'ready for connections')
   }
 
-  /** SIGKILL, SIGSTOP or SIGCONT. After SIGKILL resolves when it is gone. */
+  /** SIGKILL, SIGSTOP or SIGCONT. Resolves when it is gone, or when none of its threads runs any more. */
   async signal(signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void> {
+    const pid = this.#process?.pid
     this.#process?.kill(signal)
     if (signal === 'SIGKILL') await this.#process?.exited
+    while (signal === 'SIGSTOP' && !threads(pid).every((state) => state === 'T')) await Bun.sleep(1)
   }
 
   /** Runs statements as root, on a connection of its own. */
@@ -94,6 +96,14 @@ export class MariaDb {
     await this.signal('SIGKILL')
     rmSync(this.#folder, { recursive: true, force: true })
   }
+}
+
+/** The state of each thread of a process, as in `ps`. proc(5), /proc/pid/stat. */
+function threads(pid: number | undefined): string[] {
+  return readdirSync(`/proc/${pid}/task`).map((task) => {
+    const stat = readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2)[0] ?? ''
+  })
 }
 
 /** A data folder as it is after installation, made once on this machine for each version of the program. */
