@@ -31,7 +31,7 @@ export class Caller {
   /** A fresh profile: nothing of another caller is remembered. */
   static async open(browser: Browser, viewport = { width: 360, height: 740 }): Promise<Caller> {
     const context = await browser.newContext({ viewport })
-    await context.addInitScript(keepConnections)
+    await context.addInitScript(keepWatch)
     return new Caller(await context.newPage())
   }
 
@@ -99,6 +99,11 @@ export class Caller {
     })
   }
 
+  /** How many notes of bells and tones were sounded. */
+  notes(): Promise<number> {
+    return this.page.evaluate(() => (globalThis as { notes?: number }).notes ?? 0)
+  }
+
   /** What kinds of candidates the sound goes between, as the browser itself reports it; null without a way. */
   selectedPair(): Promise<{ local: string; remote: string } | null> {
     return this.page.evaluate(async () => {
@@ -136,7 +141,7 @@ export class Caller {
 }
 
 /** Runs in the page before its own scripts. */
-function keepConnections(): void {
+function keepWatch(): void {
   const connections: RTCPeerConnection[] = []
   const Original = RTCPeerConnection
   Object.assign(globalThis, {
@@ -148,4 +153,10 @@ function keepConnections(): void {
       }
     },
   })
+  const { start } = OscillatorNode.prototype
+  const counted = globalThis as { notes?: number }
+  OscillatorNode.prototype.start = function (at) {
+    if (this.context.state === 'running') counted.notes = (counted.notes ?? 0) + 1
+    start.call(this, at)
+  }
 }
