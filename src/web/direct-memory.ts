@@ -19,8 +19,10 @@ const NAME = 'ringdown.name'
 export interface DirectMemory {
   /** The identity of a name, made when there is none. */
   identity(self: string): Promise<Identity>
-  /** Makes another one; it is kept only by `keepIdentity`, once the server took it. */
-  nextIdentity(self: string): Promise<{ identity: Identity; keep: () => Promise<void> }>
+  /** Makes another one, kept beside it until the server took it: `useNext` then. */
+  nextIdentity(self: string): Promise<Identity>
+  /** From now on it is the one. False when there is none, as when the server never heard of it. */
+  useNext(self: string): Promise<boolean>
   keysOf(self: string): KeyMemory
   /** Names whose key was seen under this one. */
   people(self: string): Promise<string[]>
@@ -63,7 +65,15 @@ function lasting(database: IDBDatabase): DirectMemory {
     },
     async nextIdentity(self) {
       const made = await makeKeyPair()
-      return { identity: await identityOf(made), keep: () => write(IDENTITIES, self, made) }
+      await write(IDENTITIES, nextOf(self), made)
+      return identityOf(made)
+    },
+    async useNext(self) {
+      const next = await read<CryptoKeyPair>(IDENTITIES, nextOf(self))
+      if (next === undefined) return false
+      await write(IDENTITIES, self, next)
+      await asked(database.transaction(IDENTITIES, 'readwrite').objectStore(IDENTITIES).delete(nextOf(self)))
+      return true
     },
     keysOf: (self) => ({
       load: async (peer) => (await read<KnownKey>(KEYS, `${self} ${peer}`)) ?? null,
@@ -89,7 +99,15 @@ function passing(): DirectMemory {
     },
     async nextIdentity(self) {
       const made = await makeKeyPair()
-      return { identity: await identityOf(made), keep: async () => void pairs.set(self, made) }
+      pairs.set(nextOf(self), made)
+      return identityOf(made)
+    },
+    async useNext(self) {
+      const next = pairs.get(nextOf(self))
+      if (next === undefined) return false
+      pairs.delete(nextOf(self))
+      pairs.set(self, next)
+      return true
     },
     keysOf: (self) => ({
       load: (peer) => keys.load(`${self} ${peer}`),
@@ -102,6 +120,9 @@ function passing(): DirectMemory {
       [...seen].filter((key) => key.startsWith(`${self} `)).map((key) => key.slice(self.length + 1)),
   }
 }
+
+/** No name has a space. */
+const nextOf = (self: string) => `${self} next`
 
 function openDatabase(): Promise<IDBDatabase> {
   const request = indexedDB.open(DATABASE, 1)

@@ -73,7 +73,7 @@ export const words = {
   key: {
     checking: 'Checking their key',
     signed: 'Signed with their key',
-    compared: 'Signed with the key you compared',
+    compared: 'Signed and compared',
     unsigned: 'Not signed with a key',
     none: 'They have no key',
     first: 'A key you haven’t seen before',

@@ -61,8 +61,13 @@ function Page() {
     })
     client.on('state', (state) => {
       if (state.at !== 'closed') return
-      ringer.close()
-      setView({ at: 'start', refused: { reason: state.reason, self } })
+      const { reason } = state
+      void (async () => {
+        ringer.close()
+        // The page was closed while its key was being replaced: the server may know the next one already.
+        if (reason === 'IDENTITY_INVALID' && (await memory.useNext(self))) return goOnline(self)
+        setView({ at: 'start', refused: { reason, self } })
+      })()
     })
     setView({ at: 'online', session: { client, memory, ringer } })
     client.start()
@@ -194,9 +199,13 @@ function Online({ session: { client, memory, ringer }, onLeave }: OnlineProps) {
     watch(call)
   }
   const rotate = async () => {
-    const { identity, keep } = await memory.nextIdentity(client.clientId)
-    await new Promise<void>((taken, failed) => {
-      client.on('published', (publicKey) => publicKey === identity.publicKey && keep().then(taken, failed))
+    const identity = await memory.nextIdentity(client.clientId)
+    await new Promise<void>((taken) => {
+      const off = client.on('published', (publicKey) => {
+        if (publicKey !== identity.publicKey) return
+        off()
+        void memory.useNext(client.clientId).then(() => taken())
+      })
       client.rotate(identity)
     })
   }

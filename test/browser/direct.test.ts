@@ -122,7 +122,7 @@ describeWith('chromium', 'the direct page', (chromium) => {
     expect(seenByAlice.replace(/\s+/g, ' ')).toMatch(/^\d{5}( \d{5}){11}$/)
     expect(seenByBob).toBe(seenByAlice)
     await alice.press('They match')
-    await alice.reads('Signed with the key you compared')
+    await alice.reads('Signed and compared')
 
     await alice.press('Mute')
     // What was on its way before the mute is played first.
