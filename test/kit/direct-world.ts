@@ -3,6 +3,7 @@
  * cut, a directory, a log and snapshots that outlive a restart, a clock that is wound, and TURN credentials that can be
  * made to take their time. For tests of the service by itself.
  */
+import type { Scheduler } from 'fast-check'
 import { type CallId, callId } from '../../src/core/ids.ts'
 import type {
   BoundIdentity,
@@ -341,4 +342,18 @@ export async function answered(options: WorldOptions = {}): Promise<Ringing> {
   call.callee.say('CALL_ACCEPT', { callId: call.callId, sdpAnswer: 'answer' })
   call.caller.hear()
   return call
+}
+
+/**
+ * Answers all that waits in this scheduler, in the order it draws, and what follows from it. `between`: what phones do
+ * meanwhile.
+ */
+export async function drain(scheduler: Scheduler, between = () => {}): Promise<void> {
+  await settle()
+  while (scheduler.count() > 0) {
+    await scheduler.waitOne()
+    await settle()
+    between()
+    await settle()
+  }
 }

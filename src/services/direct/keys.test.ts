@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import {
   Client,
   DirectWorld,
+  drain,
   HOST,
   proven,
   registered,
@@ -75,6 +76,10 @@ describe('whose key it is', () => {
         return client
       },
     ]
+    const mallory = await proven(world, 'mallory')
+    for (const id of ['nobody', 'bound', 'pinned'])
+      expect(await set(mallory, id, SWAPPED)).toBe('KEY_REFUSED')
+    expect((await world.directory.find('nobody')).key).toBeNull()
     let asked = 0
     for (let attempt = 0; asked < 1_000; attempt++) {
       const id = attempt % 2 === 0 ? 'bound' : 'pinned'
@@ -135,10 +140,7 @@ describe('whose key it is', () => {
       again.say('REGISTER', { clientId: 'alice', ...old })
       stranger.say('PKD_REGISTER', { clientId: 'alice', publicKey: SWAPPED })
       Client.on(world).say('REGISTER', { clientId: 'alice' })
-      for (let round = 0; round < 6; round++) {
-        await scheduler.waitAll()
-        await settle()
-      }
+      await drain(scheduler)
       world.directory.gate = async () => {}
       expect(owner.heard()).toContain('REGISTERED')
       const back = away ? Client.on(world).resume(thief) : thief
@@ -195,10 +197,7 @@ describe('the history', () => {
       devices.forEach((device, i) => {
         device.say('PKD_REGISTER', { clientId: 'alice', publicKey: `of device ${i}` })
       })
-      for (let round = 0; round < 6; round++) {
-        await scheduler.waitAll()
-        await settle()
-      }
+      await drain(scheduler)
       world.directory.gate = async () => {}
       const [one, two] = await world.directory.history('alice', 0, 9)
       expect([one?.version, two?.version, two?.previous]).toEqual([1, 2, one?.hash])
@@ -220,7 +219,8 @@ describe('who is told', () => {
     const [bob, away, gone, carol] = (await Promise.all(
       ['bob', 'away', 'gone', 'carol'].map((id) => registered(world, id)),
     )) as [Client, Client, Client, Client]
-    for (const client of [bob, bob, away, gone, other]) await ask(client, 'PKD_LOOKUP', { clientId: 'alice' })
+    for (const client of [bob, bob, away, gone, other, alice])
+      await ask(client, 'PKD_LOOKUP', { clientId: 'alice' })
     await ask(carol, 'PKD_LOOKUP', { clientId: 'bob' })
     away.phone.end()
     gone.phone.end(true)

@@ -4,6 +4,7 @@ import {
   answered,
   Client,
   DirectWorld,
+  drain,
   HOST,
   proven,
   registered,
@@ -223,12 +224,18 @@ test('[T-D1] whatever the order in which the directory answers, an id that is bo
     world.directory.gate = () => scheduler.schedule(Promise.resolve())
     owner.say('REGISTER', { clientId: 'alice', ...proof })
     for (const impostor of impostors) impostor.say('REGISTER', { clientId: 'alice' })
-    await drain(scheduler)
+    const heard = new Map<Client, string[]>()
+    const read = () => {
+      for (const each of [owner, ...impostors]) heard.set(each, [...(heard.get(each) ?? []), ...each.heard()])
+    }
+    await drain(scheduler, read)
+    // Who was there before and does not answer.
     world.clock.leap(2_000)
-    await drain(scheduler)
-    const admitted = impostors.filter((impostor) => impostor.heard().includes('REGISTERED'))
-    const owned = owner.heard().includes('REGISTERED')
-    expect(admitted.length + (owned ? 1 : 0)).toBe(1)
+    await drain(scheduler, read)
+    read()
+    const isIn = (client: Client) => heard.get(client)?.includes('REGISTERED') === true
+    const admitted = impostors.filter(isIn)
+    expect(admitted.length + (isIn(owner) ? 1 : 0)).toBe(1)
     // One who was first, before the id was bound, stays; but the key is not its to set.
     world.directory.gate = async () => {}
     const { identity } = await world.directory.find('alice')
@@ -241,13 +248,34 @@ test('[T-D1] whatever the order in which the directory answers, an id that is bo
   await fc.assert(rounds, { numRuns: 300 })
 })
 
-/** Answers everything, in the scheduler's order, and what follows from it. */
-async function drain(scheduler: fc.Scheduler): Promise<void> {
-  for (let round = 0; round < 10; round++) {
-    await scheduler.waitAll()
+test.each([undefined, 'key of alice'])(
+  '[T-D1] an id that is bound, or handed over, while somebody registers it is not registered: proof %s',
+  async (key) => {
+    const world = new DirectWorld()
+    if (key !== undefined) await (await registered(world, 'alice', key)).phone.end(true)
+    const client = Client.on(world)
+    const proof = key === undefined ? {} : await client.proof('alice', key)
+    world.holdTurn()
+    client.say('REGISTER', { clientId: 'alice', ...proof })
     await settle()
-  }
-}
+    // By another server on the same database.
+    await world.directory.bind('alice', key ?? null, { publicKey: 'new', boundAt: 1 })
+    await world.releaseTurn()
+    expect(client.heard()).toEqual([key === undefined ? 'IDENTITY_REQUIRED' : 'IDENTITY_INVALID'])
+  },
+)
+
+test('[T-D1] [DIRECT-5] who is there without proof, when an id becomes bound, makes room for its owner', async () => {
+  const world = new DirectWorld()
+  const impostor = await registered(world, 'alice')
+  await expect(registered(world, 'alice', 'key of alice')).rejects.toThrow()
+  impostor.hear()
+  // By another server on the same database.
+  await world.directory.bind('alice', null, { publicKey: 'key of alice', boundAt: 1 })
+  await proven(world, 'alice')
+  expect([impostor.phone.open, impostor.phone.code]).toEqual([false, 4409])
+  expect(Client.on(world).resume(impostor).heard()).toEqual(['RESUME_FAILED'])
+})
 
 describe('binding an id', () => {
   test('[DIRECT-5] on the connection that set its key, which is the identity’s from then on', async () => {

@@ -75,7 +75,7 @@ export class Registrar {
     const proof = await this.#checkProof(said, challenge, null)
     const proven = proof.is !== 'none'
     // Whoever is there and alive stays, and then nothing is bound either; but who hands the id over comes in alone.
-    if (!handsOver(proof)) await this.#makeRoom(clientId, proven)
+    if (!handsOver(proof)) await this.#makeRoom(clientId, proof)
     await this.#bind(clientId, proof, null)
     const credentials = await this.#deps.credentials(clientId)
     const { identity, key } = await directory.find(clientId)
@@ -229,11 +229,17 @@ export class Registrar {
 
   /**
    * Proven devices of one client live side by side, up to a number. Without proof a client id has one device. A living
-   * one stays, and whoever comes second is told so; one that does not answer any more makes room.
+   * one stays, and whoever comes second is told so; one that does not answer any more makes room, and one that is there
+   * without proof when the id has become somebody's.
    */
-  async #makeRoom(clientId: string, proven: boolean): Promise<void> {
+  async #makeRoom(clientId: string, proof: Proof): Promise<void> {
     const { clients } = this.#deps
+    const proven = proof.is !== 'none'
     for (const holder of clients.of(clientId)) {
+      if (isOwner(proof) && !holder.proven) {
+        this.#drop(holder, codes.taken_over.close, 'taken_over')
+        continue
+      }
       const together = proven && holder.proven
       if (together && clients.of(clientId).length < MOST_DEVICES) continue
       const { peer } = holder
@@ -321,6 +327,11 @@ export function checkId(clientId: string): string {
 /** The key that the id is bound to when this proof is taken. */
 function keyOf(proof: Proof): string | null {
   return proof.is === 'key' ? (proof.next ?? proof.key) : null
+}
+
+/** Of an id that was somebody's before. */
+function isOwner(proof: Proof): boolean {
+  return proof.is === 'token' || (proof.is === 'key' && proof.bound)
 }
 
 function handsOver(proof: Proof): boolean {
