@@ -52,7 +52,7 @@ test('[F2] killed at 60 random instants: what was acknowledged is there, once, a
     await store.close()
   }
   console.log(`60 kills, ${told['='].size} calls acknowledged of ${told['+'].size} (seed ${chance.seed})`)
-  expect(told['='].size).toBeGreaterThan(1000)
+  expect(told['='].size).toBeGreaterThan(200)
 }, 60_000)
 
 testWith(
