@@ -32,6 +32,8 @@ import { text } from './text.ts'
 
 /** Somebody who is online, with what belongs to it. */
 interface Session {
+  /** Tells one from the next of the same name. */
+  readonly n: number
   readonly client: DirectClient
   readonly memory: DirectMemory
   readonly ringer: Ringer
@@ -69,7 +71,7 @@ function Page() {
         setView({ at: 'start', refused: { reason, self } })
       })()
     })
-    setView({ at: 'online', session: { client, memory, ringer } })
+    setView({ at: 'online', session: { n: Date.now(), client, memory, ringer } })
     client.start()
   }, [])
   if (view.at === 'start') {
@@ -80,7 +82,7 @@ function Page() {
   const { session } = view
   return (
     <Online
-      key={session.client.clientId}
+      key={session.n}
       session={session}
       onLeave={() => {
         session.client.close()

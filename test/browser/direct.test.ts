@@ -258,6 +258,31 @@ describeWith('chromium', 'the direct page', (chromium) => {
     await alice.sees('You’re online as alice')
     expect(await fingerprint()).toBe(before)
 
+    // As a browser is left that dies while its key is replaced: the server knows the next one.
+    await alice.page.evaluate(async () => {
+      const request = indexedDB.open('ringdown')
+      await new Promise((opened) => {
+        request.onsuccess = opened
+      })
+      const store = request.result.transaction('identities', 'readwrite').objectStore('identities')
+      const kept = store.get('alice')
+      await new Promise((read) => {
+        kept.onsuccess = read
+      })
+      store.put(kept.result, 'alice next')
+      request.result.close()
+      const old = await crypto.subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign'])
+      const again = indexedDB.open('ringdown')
+      await new Promise((opened) => {
+        again.onsuccess = opened
+      })
+      again.result.transaction('identities', 'readwrite').objectStore('identities').put(old, 'alice')
+    })
+    await alice.page.reload()
+    await alice.press('Go online')
+    await alice.sees('You’re online as alice')
+    expect(await fingerprint()).toBe(before)
+
     const bob = await Caller.open(right)
     people.push(bob)
     await bob.goto(link)
