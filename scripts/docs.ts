@@ -6,7 +6,16 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { groups, type Option } from '../src/config/options.ts'
 import { defaultOf } from '../src/config/read.ts'
-import { type Code, codes, endReasons, NORMAL_CLOSE, type Retry } from '../src/protocol/codes.ts'
+import {
+  type Code,
+  type CodeName,
+  codes,
+  endReasons,
+  NORMAL_CLOSE,
+  type Retry,
+} from '../src/protocol/codes.ts'
+import { DIRECT_PATH, directName } from '../src/protocol/direct.ts'
+import { RIDE_PATH } from '../src/protocol/ride.ts'
 import { asyncapi } from './docs/asyncapi.ts'
 import { envExample } from './docs/env-example.ts'
 import { openapi } from './docs/openapi.ts'
@@ -59,14 +68,50 @@ const NEXT: Readonly<Record<Retry, string>> = {
   later: 'try again later',
 }
 
+/** Codes of one kind, by whose messages name them. */
+const codeGroups: readonly { title: string; about?: string; where: string }[] = [
+  {
+    title: 'Of both kinds of call',
+    about: `How they are written on \`${DIRECT_PATH}\` is in the second column.`,
+    where: 'ride direct',
+  },
+  { title: `Of rides, on \`${RIDE_PATH}\``, where: 'ride' },
+  { title: `Of direct calls, on \`${DIRECT_PATH}\``, where: 'direct' },
+  {
+    title: 'Reasons of a close',
+    about: 'No message names them; they come as the reason of the close, on both sockets.',
+    where: 'close',
+  },
+  { title: 'Of HTTP alone', where: '' },
+]
+
+/** A column of a table of codes; one that would hold nothing is left out. */
+const codeColumns: readonly [string, (name: CodeName, code: Code) => string][] = [
+  ['code', (name) => `\`${name}\``],
+  [
+    `on \`${DIRECT_PATH}\``,
+    (name, { where }) => (where.includes('direct') ? `\`${directName(name)}\`` : '–'),
+  ],
+  ['close', (_, { close }) => String(close ?? '–')],
+  ['HTTP', (_, { http }) => String(http ?? '–')],
+  ['the client should', (_, { retry }) => NEXT[retry]],
+  ['meaning', (_, { means }) => means],
+]
+
+function codesTable(rows: readonly [CodeName, Code][]): string {
+  const columns = codeColumns.filter(([, cell]) => rows.some((row) => cell(...row) !== '–'))
+  return table(
+    columns.map(([head]) => head),
+    rows.map((row) => columns.map(([, cell]) => cell(...row))),
+  )
+}
+
 function codesPage(): string {
-  const rows = Object.entries<Code>(codes).map(([name, { close, http, retry, means }]) => [
-    `\`${name}\``,
-    close === null ? '–' : String(close),
-    http === null ? '–' : String(http),
-    NEXT[retry],
-    means,
-  ])
+  const rows = Object.entries(codes) as [CodeName, Code][]
+  const sections = codeGroups.map(({ title, about, where }) => {
+    const text = about === undefined ? '' : `${about}\n\n`
+    return `### ${title}\n\n${text}${codesTable(rows.filter(([, code]) => code.where.join(' ') === where))}`
+  })
   const closes = Object.entries<Code>(codes).filter(([, { close }]) => close !== null)
   const numbers = [...new Set(closes.map(([, { close }]) => close ?? 0))].sort((a, b) => a - b)
   const closeRows = numbers.map((number) => {
@@ -86,9 +131,9 @@ ${MADE('src/protocol/codes.ts')}
 
 ## Errors
 
-What \`error\` and \`unauthorized\` messages and HTTP answers name. \`close\`: the WebSocket close number that follows; without one the connection stays open. What the client does next is in the fourth column.
+What \`error\` and \`unauthorized\` messages of \`${RIDE_PATH}\`, \`ERROR\` messages of \`${DIRECT_PATH}\` and HTTP answers name. \`close\`: the WebSocket close number that follows; without one the connection stays open.
 
-${table(['code', 'close', 'HTTP', 'the client should', 'meaning'], rows)}
+${sections.join('\n')}
 ## Close numbers
 
 41xx: come back. 44xx: final. ${NORMAL_CLOSE} is a goodbye, from either end, and final as well. What is not in this table, 1006 (nothing was said) above all, is a lost connection: reconnect and resume.

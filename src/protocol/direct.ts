@@ -6,9 +6,12 @@
  * Changing a message: raise the number in version.ts, add a line of history there, change docs/protocol.md.
  */
 import { type Static, type TProperties, Type } from 'typebox'
-import { type CodeName, endReasons, type Failure } from './codes.ts'
+import { type CodeName, type CodeOf, codesOf, endReasons, type Failure } from './codes.ts'
 import { iceServer } from './ice.ts'
 import { messageReader } from './read.ts'
+
+/** Where people's devices connect. */
+export const DIRECT_PATH = '/signal'
 
 function message<const T extends string, F extends TProperties>(type: T, payload: F, description: string) {
   return Type.Object({ type: Type.Literal(type), payload: Type.Object(payload) }, { description })
@@ -137,30 +140,29 @@ const reason = Type.Union(
     .map(([name]) => Type.Literal(name)),
 )
 
+/** Codes of the table that have another name here: the reference document's, or none that would tell more. */
+const renamed = {
+  unknown_type: 'INVALID_MESSAGE',
+  invalid_field: 'INVALID_MESSAGE',
+  binary_not_allowed: 'INVALID_MESSAGE',
+  message_too_large: 'PAYLOAD_TOO_LARGE',
+  storage_unavailable: 'INTERNAL_ERROR',
+  internal: 'INTERNAL_ERROR',
+} as const
+
+type Renamed = typeof renamed
+type NameHere<Code extends CodeName> = Code extends keyof Renamed ? Renamed[Code] : Uppercase<Code>
+export type DirectError = NameHere<CodeOf<'direct'>>
+
+/** How messages of this service write a code; one that none of them names is a mistake of ours. */
+export function directName(code: CodeName): DirectError {
+  if (code in renamed) return renamed[code as keyof Renamed]
+  const isHere = (codesOf('direct') as CodeName[]).includes(code)
+  return isHere ? (code.toUpperCase() as DirectError) : 'INTERNAL_ERROR'
+}
+
 /** The names of the reference document's kind, upper case. */
-export const directErrors = [
-  'INVALID_MESSAGE',
-  'INVALID_CLIENT_ID',
-  'NOT_REGISTERED',
-  'ALREADY_REGISTERED',
-  'CLIENT_ID_TAKEN',
-  'IDENTITY_REQUIRED',
-  'IDENTITY_INVALID',
-  'TARGET_OFFLINE',
-  'GLARE',
-  'CALL_NOT_FOUND',
-  'CALL_NOT_RINGING',
-  'KEY_NOT_FOUND',
-  'KEY_REFUSED',
-  'PAYLOAD_TOO_LARGE',
-  'RATE_LIMITED',
-  'BUFFER_FULL',
-  'RESUME_FAILED',
-  'REGISTER_TIMEOUT',
-  'DRAINING',
-  'INTERNAL_ERROR',
-] as const
-export type DirectError = (typeof directErrors)[number]
+export const directErrors: readonly DirectError[] = [...new Set(codesOf('direct').map(directName))]
 
 export const directDown = {
   WELCOME: message(
@@ -255,26 +257,15 @@ export type DirectDown =
   | { type: 'CALL_ENDED'; payload: ReasonGiven }
   | { type: 'ERROR'; payload: { code: DirectError; message: string; retryAfterMs?: number; callId?: string } }
 
-/** Codes of the table that have another name here. The others are the same in upper case. */
-const renamed: Partial<Record<CodeName, DirectError>> = {
-  unknown_type: 'INVALID_MESSAGE',
-  invalid_field: 'INVALID_MESSAGE',
-  binary_not_allowed: 'INVALID_MESSAGE',
-  message_too_large: 'PAYLOAD_TOO_LARGE',
-  internal: 'INTERNAL_ERROR',
-}
-
 export const directCodec = {
   /** The text of one frame, checked. Throws a Failure. */
   read: messageReader(directUp) as (text: string) => DirectUp,
   /** What the peer is told about its mistake. */
   failure({ code, message, retryAfter, callId: call }: Failure): string {
-    const upper = code.toUpperCase() as DirectError
-    const name = renamed[code] ?? (directErrors.includes(upper) ? upper : 'INTERNAL_ERROR')
     return writeDirect({
       type: 'ERROR',
       payload: {
-        code: name,
+        code: directName(code),
         message,
         ...(retryAfter === undefined ? {} : { retryAfterMs: retryAfter }),
         ...(call === undefined ? {} : { callId: call }),

@@ -6,7 +6,7 @@
  * Changing a message: raise the number in version.ts, add a line of history there, change docs/protocol.md.
  */
 import { type Static, type TProperties, Type } from 'typebox'
-import { codes, endReasons, type Failure } from './codes.ts'
+import { codes, codesOf, endReasons, type Failure } from './codes.ts'
 import { iceServer } from './ice.ts'
 import { ID_CHARS } from './limits.ts'
 import { messageReader } from './read.ts'
@@ -140,7 +140,7 @@ export const down = {
   ),
   error: message(
     'error',
-    { code: Type.Union(Object.keys(codes).map((name) => Type.Literal(name))), message: Type.String() },
+    { code: Type.Union(codesOf('ride').map((name) => Type.Literal(name))), message: Type.String() },
     'Something sent was wrong; it had no effect. `message` names the field and the limit.',
   ),
 } as const
@@ -167,12 +167,16 @@ export const rideCodec = {
   /** The text of one frame, checked. Throws a Failure. */
   read: messageReader(up) as (text: string) => RideUp,
   /** What the peer is told about its mistake. */
-  failure(failure: Failure): string {
-    const unauthorized = (unauthorizedReasons as readonly string[]).includes(failure.code)
+  failure({ code, message }: Failure): string {
+    if ((unauthorizedReasons as readonly string[]).includes(code)) {
+      return write({ type: 'unauthorized', reason: code })
+    }
+    // One that no message of a ride names is a mistake of ours.
+    const isHere = (codesOf('ride') as string[]).includes(code)
     return write(
-      unauthorized
-        ? { type: 'unauthorized', reason: failure.code }
-        : { type: 'error', code: failure.code, message: failure.message },
+      isHere
+        ? { type: 'error', code, message }
+        : { type: 'error', code: 'internal', message: codes.internal.means },
     )
   },
 } as const

@@ -1,4 +1,5 @@
 import { expect, test } from 'bun:test'
+import { directDown, directUp } from './direct.ts'
 import * as http from './http.ts'
 import * as ride from './ride.ts'
 import { PROTOCOL_VERSION } from './version.ts'
@@ -7,6 +8,8 @@ import { PROTOCOL_VERSION } from './version.ts'
 const wire: Record<string, unknown> = {
   ...named('ride up', ride.up),
   ...named('ride down', ride.down),
+  ...named('direct up', directUp),
+  ...named('direct down', directDown),
   ...named('http', http),
 }
 
@@ -38,7 +41,39 @@ const kept = {
     'ride down call_ended': 'e6fae51f',
     'ride down pong': '06012c07',
     'ride down unauthorized': 'd3944fc9',
-    'ride down error': '0fa5152e',
+    'ride down error': '3d9c3559',
+    'direct up HELLO': 'e63ef6a9',
+    'direct up REGISTER': 'e07b574c',
+    'direct up RESUME': 'c71512b9',
+    'direct up CALL_INITIATE': 'ccc9db1a',
+    'direct up CALL_ACCEPT': '38dbf8bc',
+    'direct up CALL_REJECT': '2fe253a5',
+    'direct up CALL_END': '1d610f6f',
+    'direct up CALL_NEGOTIATE': '9256186c',
+    'direct up ICE_CANDIDATE': 'a6c084db',
+    'direct up PKD_REGISTER': 'ced04059',
+    'direct up PKD_LOOKUP': '68598d7f',
+    'direct up PKD_HISTORY': '08511e7b',
+    'direct up TURN_REFRESH': '0ae772e8',
+    'direct up PING': 'e2121735',
+    'direct down WELCOME': '638df0e2',
+    'direct down REGISTERED': '9c989963',
+    'direct down RESUMED': '576c9156',
+    'direct down CALL_RINGING': '4c53e558',
+    'direct down INCOMING_CALL': '24e52c4f',
+    'direct down CALL_ACCEPTED': 'ea8cda4f',
+    'direct down CALL_REJECTED': 'f0bf4ba8',
+    'direct down CALL_ENDED': '049a025f',
+    'direct down CALL_NEGOTIATE': '9256186c',
+    'direct down ICE_CANDIDATE': 'a6c084db',
+    'direct down PEER_RECONNECTING': '9b0f9752',
+    'direct down PEER_RESUMED': 'df2a28d9',
+    'direct down PKD_RESULT': '40263130',
+    'direct down PKD_CHANGED': '8c470e45',
+    'direct down PKD_HISTORY': '3940565c',
+    'direct down ICE_SERVERS': '88231b1d',
+    'direct down PONG': '7aa81db6',
+    'direct down ERROR': '148cb881',
     'http createSession': '111c03da',
     'http extendSession': '1161c0e7',
     'http rejectCall': '3115711f',

@@ -8,12 +8,20 @@ import { Document, expectSchema, type Json } from './document.ts'
 afterEach(closeServers)
 
 const document = new Document('asyncapi.json')
-const channel = document.json.channels.ride
-const messages: Record<string, Json> = document.json.components.messages
+const channels: Record<string, Json> = document.json.channels
+const components: Record<string, Json> = document.json.components.messages
 
-/** Types of the messages that an operation names. */
-function typesOf(operation: string): string[] {
-  return document.json.operations[operation].messages.map((each: Json) => document.resolve(each).name)
+type Way = 'fromClient' | 'toClient'
+
+/** The messages that go this way on a channel, by type. */
+function messagesOf(channel: string, way: Way): Map<string, Json> {
+  const { messages } = document.json.operations[`${channel}.${way}`]
+  return new Map(
+    messages.map((each: Json) => {
+      const message = document.resolve(each)
+      return [message.name, message]
+    }),
+  )
 }
 
 /** The parts of AsyncAPI 3.0 that the document uses; its official schema is twenty times the size of this test. */
@@ -64,7 +72,7 @@ function object(properties: Record<string, object>): object {
 }
 
 function map(schema: object): object {
-  return { type: 'object', patternProperties: { '^[A-Za-z0-9_-]+$': schema }, additionalProperties: false }
+  return { type: 'object', patternProperties: { '^[A-Za-z0-9._-]+$': schema }, additionalProperties: false }
 }
 
 describe('asyncapi.json', () => {
@@ -73,17 +81,54 @@ describe('asyncapi.json', () => {
     expect(fits, JSON.stringify(errors)).toBe(true)
   })
 
-  test('refers to nothing that is not there, and has every message in an operation', () => {
+  test('refers to nothing that is not there, and has every message in an operation of its channel', () => {
     for (const to of document.references) document.resolve({ $ref: to })
-    const used = new Set([...typesOf('fromClient'), ...typesOf('toClient')])
-    expect([...used].sort()).toEqual(Object.keys(messages).sort())
-    expect(Object.keys(channel.messages).sort()).toEqual(Object.keys(messages).sort())
+    const used = new Set<Json>()
+    for (const [name, channel] of Object.entries(channels)) {
+      const ways = (['fromClient', 'toClient'] as const).map(
+        (way) => document.json.operations[`${name}.${way}`],
+      )
+      for (const { channel: to } of ways) expect(document.resolve(to)).toBe(channel)
+      const said = new Set(ways.flatMap(({ messages }) => messages.map(document.resolve, document)))
+      expect(said).toEqual(new Set(Object.values(channel.messages).map(document.resolve, document)))
+      for (const message of said) used.add(message)
+    }
+    expect(Object.keys(document.json.operations).length).toBe(2 * Object.keys(channels).length)
+    expect(used).toEqual(new Set(Object.values(components)))
   })
 
-  test.each(Object.entries(messages))('has a schema and an example that fit each other: %s', (type, each) => {
-    expectSchema(each.payload)
-    for (const { payload } of each.examples) document.expectFits(each.payload, payload)
-    expect(each.payload.properties.type.const).toBe(type)
+  test.each(Object.entries(components))(
+    'has a schema and an example that fit each other: %s',
+    (key, each) => {
+      expectSchema(each.payload)
+      for (const { payload } of each.examples) document.expectFits(each.payload, payload)
+      expect(each.payload.properties.type.const).toBe(each.name)
+      expect(key.split('.').at(-1)).toBe(each.name)
+    },
+  )
+
+  test('tells what a type means up from what it means down', () => {
+    const schemas = (channel: string, type: string) =>
+      (['fromClient', 'toClient'] as const).map((way) => messagesOf(channel, way).get(type))
+    for (const [channel, type] of [
+      ['ride', 'ice_servers'],
+      ['direct', 'PKD_HISTORY'],
+    ] as const) {
+      const [up, down] = schemas(channel, type)
+      expect(up.payload).not.toEqual(down.payload)
+    }
+    const [up, down] = schemas('ride', 'offer')
+    expect(up).toBe(down)
+  })
+
+  test('lists the close codes of a channel for it alone', () => {
+    const reasons = (channel: string) =>
+      channels[channel]['x-close-codes'].flatMap((each: Json) => Object.keys(each.reasons))
+    expect(reasons('ride')).toContain('join_token_invalid')
+    expect(reasons('ride')).not.toContain('register_timeout')
+    expect(reasons('direct')).toContain('register_timeout')
+    expect(reasons('direct')).not.toContain('authenticate_timeout')
+    for (const channel of ['ride', 'direct']) expect(reasons(channel)).toContain('heartbeat_timeout')
   })
 })
 
@@ -92,41 +137,53 @@ interface Message {
   readonly [field: string]: unknown
 }
 
-/** Everything that went over the sockets of a test, as long as it is as written. */
+/** Everything that went over the sockets of a channel in a test, as long as it is as written. */
 class Heard {
-  readonly up = new Set<string>()
-  readonly down = new Set<string>()
+  readonly #channel: string
+  readonly #up: Map<string, Json>
+  readonly #down: Map<string, Json>
+  readonly #said = new Set<string>()
+  readonly #heard = new Set<string>()
+
+  constructor(channel: string) {
+    this.#channel = channel
+    this.#up = messagesOf(channel, 'fromClient')
+    this.#down = messagesOf(channel, 'toClient')
+  }
 
   say(peer: RawPeer, message: Message): void {
-    expect(typesOf('fromClient')).toContain(message.type)
-    document.expectFits(messages[message.type]?.payload, message)
-    this.up.add(message.type)
+    document.expectFits(this.#up.get(message.type)?.payload, message)
+    this.#said.add(message.type)
     peer.send(message)
   }
 
   /** The next message, which must be of this type. */
   async next(peer: RawPeer, type: string): Promise<Json> {
     const message = await peer.next()
-    expect(message.type).toBe(type)
-    expect(typesOf('toClient')).toContain(type)
-    document.expectFits(messages[type]?.payload, message)
-    this.down.add(type)
+    expect(message.type, JSON.stringify(message)).toBe(type)
+    document.expectFits(this.#down.get(type)?.payload, message)
+    this.#heard.add(type)
     return message
   }
 
   /** The number of a close, which must be written with its reason. */
   async closed(peer: RawPeer): Promise<number> {
     const { code, reason } = await peer.closed()
-    const row = channel['x-close-codes'].find((each: Json) => each.code === code)
+    const row = channels[this.#channel]['x-close-codes'].find((each: Json) => each.code === code)
     expect(Object.keys(row?.reasons ?? {})).toContain(reason)
     return code
   }
+
+  expectAll(): void {
+    expect([...this.#said].sort()).toEqual([...this.#up.keys()].sort())
+    expect([...this.#heard].sort()).toEqual([...this.#down.keys()].sort())
+  }
 }
 
-test('[RIDE-1] every message there is goes over a socket as it is written, and every close has its row', async () => {
-  const heard = new Heard()
+test('[RIDE-1] every message of a ride goes over a socket as it is written, and every close has its row', async () => {
+  const heard = new Heard('ride')
   const server = await startServer()
-  const connect = () => server.connect({ path: channel.address })
+  const connect = () => server.connect({ path: channels.ride.address })
   const join = async (session_id: string, user_id: string) => {
     const peer = await connect()
     heard.say(peer, { type: 'authenticate', session_id, user_id })
@@ -141,7 +198,7 @@ test('[RIDE-1] every message there is goes over a socket as it is written, and e
   const passenger = await join(long.session_id, 'user_789')
   for (const { peer } of [driver, passenger]) await heard.next(peer, 'participant_joined')
   for (const type of ['offer', 'answer', 'ice_candidate']) {
-    heard.say(driver.peer, messages[type]?.examples[0].payload)
+    heard.say(driver.peer, messagesOf('ride', 'fromClient').get(type).examples[0].payload)
     await heard.next(passenger.peer, type)
   }
   heard.say(driver.peer, { type: 'heartbeat' })
@@ -168,6 +225,8 @@ test('[RIDE-1] every message there is goes over a socket as it is written, and e
   await heard.next(left.passenger.peer, 'call_ended')
   expect(await heard.closed(left.passenger.peer)).toBe(1000)
   const hungUp = await activeRide(server)
+  heard.say(hungUp.driver.peer, { type: 'ice_servers' })
+  await heard.next(hungUp.driver.peer, 'ice_servers')
   heard.say(hungUp.driver.peer, { type: 'end_call' })
   await heard.next(hungUp.passenger.peer, 'call_ended')
   expect(await heard.closed(hungUp.passenger.peer)).toBe(1000)
@@ -199,6 +258,98 @@ test('[RIDE-1] every message there is goes over a socket as it is written, and e
   await heard.next(newer, 'authenticated')
   expect(await heard.closed(taken.driver.peer)).toBe(4409)
 
-  expect([...heard.up].sort()).toEqual(typesOf('fromClient').sort())
-  expect([...heard.down].sort()).toEqual(typesOf('toClient').sort())
+  heard.expectAll()
+})
+
+test('[DIRECT-1] every message of direct calls goes over a socket as it is written, and every close has its row', async () => {
+  const heard = new Heard('direct')
+  const server = await startServer()
+  const connect = () => server.connect({ path: channels.direct.address })
+  const register = async (clientId: string) => {
+    const peer = await connect()
+    heard.say(peer, { type: 'REGISTER', payload: { clientId } })
+    const { payload } = await heard.next(peer, 'REGISTERED')
+    return { peer, resumeToken: payload.resumeToken as string }
+  }
+  const ring = async (from: RawPeer, to: RawPeer, targetId: string) => {
+    heard.say(from, { type: 'CALL_INITIATE', payload: { targetId, sdpOffer: 'v=0' } })
+    const { payload } = await heard.next(from, 'CALL_RINGING')
+    await heard.next(to, 'INCOMING_CALL')
+    return payload.callId as string
+  }
+
+  const stranger = await connect()
+  heard.say(stranger, { type: 'HELLO', payload: {} })
+  await heard.next(stranger, 'WELCOME')
+  heard.say(stranger, { type: 'CALL_END', payload: { callId: 'nothing' } })
+  await heard.next(stranger, 'ERROR')
+  const alice = await register('alice')
+  const bob = await register('bob')
+  heard.say(alice.peer, { type: 'PING', payload: {} })
+  await heard.next(alice.peer, 'PONG')
+  heard.say(alice.peer, { type: 'TURN_REFRESH', payload: {} })
+  await heard.next(alice.peer, 'ICE_SERVERS')
+
+  // A key that changes while somebody watches it.
+  const ofBob = { clientId: 'bob' }
+  for (const publicKey of ['first', 'second']) {
+    heard.say(bob.peer, { type: 'PKD_REGISTER', payload: { ...ofBob, publicKey } })
+    await heard.next(bob.peer, 'PKD_RESULT')
+    heard.say(alice.peer, { type: 'PKD_LOOKUP', payload: ofBob })
+    if (publicKey === 'second') await heard.next(alice.peer, 'PKD_CHANGED')
+    await heard.next(alice.peer, 'PKD_RESULT')
+  }
+  heard.say(alice.peer, { type: 'PKD_HISTORY', payload: { ...ofBob, after: 0 } })
+  expect((await heard.next(alice.peer, 'PKD_HISTORY')).payload.changes.length).toBe(2)
+
+  // A call that is rejected, and one with everything in it. The callee has a key, so it is rung with it.
+  const rejected = await ring(bob.peer, alice.peer, 'alice')
+  heard.say(alice.peer, { type: 'CALL_REJECT', payload: { callId: rejected } })
+  await heard.next(bob.peer, 'CALL_REJECTED')
+  await heard.next(alice.peer, 'CALL_ENDED')
+  const callId = await ring(alice.peer, bob.peer, 'bob')
+  heard.say(bob.peer, { type: 'CALL_ACCEPT', payload: { callId, sdpAnswer: 'v=0' } })
+  await heard.next(alice.peer, 'CALL_ACCEPTED')
+  for (const message of [
+    { type: 'ICE_CANDIDATE', payload: { callId, candidate: { candidate: '', sdpMid: '0' } } },
+    { type: 'ICE_CANDIDATE', payload: { callId, candidate: 'candidate:1' } },
+    { type: 'CALL_NEGOTIATE', payload: { callId, sdp: 'v=0' } },
+  ]) {
+    heard.say(alice.peer, message)
+    await heard.next(bob.peer, message.type)
+  }
+  bob.peer.drop()
+  await heard.next(alice.peer, 'PEER_RECONNECTING')
+  const back = await connect()
+  heard.say(back, { type: 'RESUME', payload: { resumeToken: bob.resumeToken, received: 9 } })
+  expect((await heard.next(back, 'RESUMED')).payload).toMatchObject({ replayed: 0 })
+  await heard.next(alice.peer, 'PEER_RESUMED')
+  heard.say(back, { type: 'CALL_END', payload: { callId } })
+  await heard.next(alice.peer, 'CALL_ENDED')
+
+  // Those who are not let in, or are put out.
+  const late = await connect()
+  heard.say(late, { type: 'RESUME', payload: { resumeToken: bob.resumeToken, received: 9 } })
+  await heard.next(late, 'ERROR')
+  expect(await heard.closed(late)).toBe(4401)
+  const rude = await connect()
+  for (let i = 0; i < 8; i++) {
+    rude.send('{}')
+    await heard.next(rude, 'ERROR')
+  }
+  expect(await heard.closed(rude)).toBe(4400)
+  const binary = await connect()
+  binary.frame(2, 'x')
+  await heard.next(binary, 'ERROR')
+  expect(await heard.closed(binary)).toBe(1003)
+  const large = await connect()
+  large.send('x'.repeat(65_537))
+  await heard.next(large, 'ERROR')
+  expect(await heard.closed(large)).toBe(1009)
+  const silent = await connect()
+  await server.clock.wind(60_100)
+  await heard.next(silent, 'ERROR')
+  expect(await heard.closed(silent)).toBe(4401)
+
+  heard.expectAll()
 })

@@ -17,7 +17,7 @@ import type {
   TurnCredentials,
 } from '../../core/ports.ts'
 import { codes, fail } from '../../protocol/codes.ts'
-import { type DirectDown, type DirectUp, directCodec } from '../../protocol/direct.ts'
+import { DIRECT_PATH, type DirectDown, type DirectUp, directCodec } from '../../protocol/direct.ts'
 import { Clients } from './clients.ts'
 import type { Device } from './device.ts'
 import { Keys } from './keys.ts'
@@ -56,7 +56,6 @@ export interface DirectDeps {
   readonly digest: (text: string) => string
 }
 
-export const SIGNAL_PATH = '/signal'
 /** "Max payload size 64 KB". */
 export const PAYLOAD_BYTES = 64 * 1024
 /** "must send a REGISTER message within 60 seconds". */
@@ -141,7 +140,7 @@ export class Directs {
     }
     return {
       kind: 'direct',
-      path: SIGNAL_PATH,
+      path: DIRECT_PATH,
       codec: directCodec,
       maxBytes: PAYLOAD_BYTES,
       firstWordWithin: REGISTER_TIMEOUT,
