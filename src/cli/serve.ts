@@ -66,10 +66,19 @@ function cannotListen(error: unknown, config: Config): CommandError | null {
 
 /** What is worth knowing about how it is set. */
 function cautions(config: Config): string[] {
-  if (config.REQUIRE_JOIN_TOKEN) return []
-  return [
-    "REQUIRE_JOIN_TOKEN is off: whoever knows a session and a user id can take that user's place in the call.",
-  ]
+  const all: string[] = []
+  if (!config.REQUIRE_JOIN_TOKEN) {
+    all.push(
+      "REQUIRE_JOIN_TOKEN is off: whoever knows a session and a user id can take that user's place in the call.",
+    )
+  }
+  const everywhere = ['0.0.0.0', '::'].includes(config.SERVER_ADDR.host)
+  if (everywhere && config.SITEURL === null && config.DIRECT_IDENTITY === 'tofu') {
+    all.push(
+      'SITEURL is not set: clients of direct calls cannot prove who they are, since proofs name this server.',
+    )
+  }
+  return all
 }
 
 function announce(
