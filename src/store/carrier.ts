@@ -15,7 +15,7 @@ import type { CarriedCall, Outbox, Parcel } from './outbox.ts'
 import { insert, prepareTable, remove, update } from './table.ts'
 
 /** Rows in a batch. Reading that many takes about a millisecond of the event loop. */
-const BATCH = 200
+const BATCH = 100
 /** Between batches that are not full, so that live calls are carried a few at a time. */
 const REST: Millis = 100
 /** With nothing to carry, the database is asked for a sign of life so often. */
