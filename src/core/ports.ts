@@ -72,7 +72,10 @@ export interface Snapshot {
   readonly detail: unknown
 }
 
-/** Live calls, so that they outlive the process. The last `save` of a call wins; on disk with the next `synced`. */
+/**
+ * Live calls, so that they outlive the process. The last `save` of a call wins; on disk with the next `synced`. What is
+ * saved is read a little later, so that it must not be changed afterwards.
+ */
 export interface Snapshots {
   save(snapshot: Snapshot): void
   /** Forgets a call; one that is not there is forgotten already. */
