@@ -30,6 +30,8 @@ export interface MediaOptions {
   readonly iceServers: RTCIceServer[]
   /** `relay`: sound goes through a TURN server or not at all. Default: `all`. */
   readonly iceTransportPolicy?: RTCIceTransportPolicy | undefined
+  /** Asked before a way is looked for anew, to call `setIceServers` until it resolves. Null: nothing is to come. */
+  readonly freshen?: (() => Promise<void> | null) | undefined
   /** The first offer rings a person: until it is answered, nothing is repeated or mended. */
   readonly rings?: boolean | undefined
   readonly timers: Timers
@@ -100,7 +102,7 @@ export class Media {
   resync(gap: boolean): void {
     if (this.#closed) return
     if (this.#connection.signalingState === 'have-local-offer') this.#repeat()
-    else if (gap && this.#attached) this.#connection.restartIce()
+    else if (gap && this.#attached) this.#restart()
     else if (this.#unsent || this.#state !== 'connected') this.#repeat()
   }
 
@@ -277,9 +279,19 @@ export class Media {
   #mendNow(): void {
     if (this.#state === 'connected') this.#become('broken')
     if (this.#connection.signalingState === 'have-local-offer') this.#repeat()
-    else if (this.#attached) this.#connection.restartIce()
+    else if (this.#attached) this.#restart()
     else this.#attach()
     this.#rearm(MEND_EVERY)
+  }
+
+  #restart(): void {
+    const connection = this.#connection
+    const fresh = this.#options.freshen?.() ?? null
+    if (fresh === null) return connection.restartIce()
+    const restart = () => {
+      if (!this.#closed && connection === this.#connection) connection.restartIce()
+    }
+    fresh.then(restart).catch((error: unknown) => this.#trouble(error))
   }
 
   #rearm(span: Millis): void {

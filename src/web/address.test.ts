@@ -1,10 +1,17 @@
 import { expect, test } from 'bun:test'
-import { linkTo, type Place, placeIn, socketUrl } from './address.ts'
+import { linkTo, type Place, placeIn, relayOnly, socketUrl } from './address.ts'
 
 const place: Place = { sessionId: 's-1', userId: 'José & co', role: 'passenger', joinToken: 'a+b/c=&d' }
 
 test('a link opens the seat it was made for', () => {
   expect(placeIn(linkTo(place, 'https://calls.example/call.html?session=old#token=old'))).toEqual(place)
+})
+
+test('a page that asks for a relay makes links that do', () => {
+  const page = 'https://calls.example/call.html'
+  expect(relayOnly(linkTo(place, page))).toBe(false)
+  expect(relayOnly(linkTo(place, `${page}?relay=0`))).toBe(false)
+  expect(relayOnly(linkTo(place, `${page}?relay=1`))).toBe(true)
 })
 
 test('the token stands behind the hash only', () => {

@@ -33,8 +33,14 @@ export function linkTo(place: Place, address: string): string {
   url.searchParams.set('session', place.sessionId)
   url.searchParams.set('user', place.userId)
   if (place.role !== null) url.searchParams.set('role', place.role)
+  if (relayOnly(address)) url.searchParams.set('relay', '1')
   if (place.joinToken) url.hash = new URLSearchParams({ token: place.joinToken }).toString()
   return url.href
+}
+
+/** `?relay=1`: sound goes through a relay or not at all, to try one. Links of such a page ask for the same. */
+export function relayOnly(address: string): boolean {
+  return new URL(address).searchParams.get('relay') === '1'
 }
 
 /** Where calls of the server that served this page connect to. */

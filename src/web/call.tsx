@@ -12,7 +12,7 @@ import {
   type RideEnd,
   type RideResumption,
 } from '../client/index.ts'
-import { linkTo, type Place, placeIn, socketUrl } from './address.ts'
+import { linkTo, type Place, placeIn, relayOnly, socketUrl } from './address.ts'
 import { CallScreen, otherOf } from './call-screen.tsx'
 import { keep, takeKept } from './memory.ts'
 import { Button } from './parts/button.tsx'
@@ -50,6 +50,7 @@ function Page() {
       role: place.role ?? undefined,
       resume: given.resume,
       microphone: once(given.microphone),
+      iceTransportPolicy: relayOnly(location.href) ? 'relay' : undefined,
     })
     call.on('state', (state) => {
       if (state.at !== 'ended') return

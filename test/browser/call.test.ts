@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Browser } from 'playwright-core'
-import { describeWith } from '../kit/need.ts'
+import { type Coturn, startCoturn } from '../kit/coturn.ts'
+import { describeWith, testWith } from '../kit/need.ts'
 import { closeServers, type Session, startServer, type TestServer } from '../kit/server.ts'
 import { Caller } from './caller.ts'
 import { refusing, withTone } from './chromium.ts'
@@ -13,6 +14,8 @@ import { loudness, shareOf } from './tone.ts'
 /** In the band of speech, and no harmonic of one another. */
 const DRIVER_TONE = 500
 const PASSENGER_TONE = 1300
+
+const TURN_SECRET = 'not-a-secret-of-anyone-0123456789'
 
 describeWith('chromium', 'the call page', (chromium) => {
   let folder: string
@@ -56,13 +59,33 @@ describeWith('chromium', 'the call page', (chromium) => {
   const trialServer = () => startServer({ ENVIRONMENT: 'development' })
 
   /** Driver and passenger in a call that the driver's page opened. `via` is where the passenger's page is. */
-  async function talking(server: TestServer, via = server.url) {
+  async function talking(server: TestServer, via = server.url, query = '') {
     const [driver, passenger] = await Promise.all([caller(left), caller(right)])
-    const link = (await driver.starts(server.url)).replace(server.url, via)
+    const link = (await driver.starts(server.url, query)).replace(server.url, via)
     await passenger.joins(link)
     await Promise.all([driver.sees('Connected'), passenger.sees('Connected')])
     return { driver, passenger, link }
   }
+
+  testWith(
+    'turnserver',
+    '[RIDE-21] two people who only have a relay hear each other through it',
+    async (program) => {
+      let coturn: Coturn | undefined
+      try {
+        coturn = await startCoturn(program, { secrets: [TURN_SECRET], peers: ['127.0.0.1'] })
+        const turn = { TURN_PROVIDER: 'coturn', TURN_URLS: coturn.url, TURN_SECRET }
+        const server = await startServer({ ENVIRONMENT: 'development', ...turn })
+        const { driver, passenger } = await talking(server, server.url, '?relay=1')
+        await Promise.all([driver.hearsTone(PASSENGER_TONE), passenger.hearsTone(DRIVER_TONE)])
+        for (const person of [driver, passenger]) {
+          expect(await person.selectedPair()).toEqual({ local: 'relay', remote: 'relay' })
+        }
+      } finally {
+        await coturn?.stop()
+      }
+    },
+  )
 
   test('two people start, join, hear each other, and read how it ended', async () => {
     const server = await trialServer()

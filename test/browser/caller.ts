@@ -68,8 +68,8 @@ export class Caller {
   }
 
   /** Opens a session of its own and waits with the link for the other. */
-  async starts(url: string): Promise<string> {
-    await this.goto(`${url}/call.html`)
+  async starts(url: string, query = ''): Promise<string> {
+    await this.goto(`${url}/call.html${query}`)
     await this.press('Start a call')
     await this.sees('Waiting for the passenger')
     return this.page.getByLabel('Link for the other person').inputValue()

@@ -2,6 +2,7 @@ import { expect, test } from 'bun:test'
 import { FakeNetwork, FakePeerConnection, FakeTrack, fakeStream, HandClock, settle } from '../fakes.ts'
 import { MicrophoneError } from '../microphone.ts'
 import { NO_MEDIA_AFTER, RideCall, type RideCallOptions } from './call.ts'
+import { FRESH_WITHIN } from './ice.ts'
 import type { RideCallState } from './state.ts'
 
 function rideCall(options: Partial<RideCallOptions> = {}) {
@@ -18,8 +19,9 @@ function rideCall(options: Partial<RideCallOptions> = {}) {
     timers: clock,
     random: () => 0.5,
     RTCPeerConnection: class extends FakePeerConnection {
-      constructor() {
+      constructor(configuration: RTCConfiguration) {
         super()
+        this.configuration = configuration
         connections.push(this)
       }
     } as never,
@@ -36,20 +38,20 @@ function nameOf(state: RideCallState): string {
   return state.at === 'ended' ? `ended ${state.reason}` : state.at
 }
 
-async function waiting(options?: Partial<RideCallOptions>) {
+async function waiting(options?: Partial<RideCallOptions>, ice: object = {}) {
   const all = rideCall(options)
   await all.call.start()
   all.network.last
     .open()
-    .say({ type: 'authenticated', user_id: 'u', resume_token: 'r1' })
+    .say({ type: 'authenticated', user_id: 'u', resume_token: 'r1', ...ice })
     .say({ type: 'session_joined', session_id: 's', ride_id: 'r' })
     .heard()
   return all
 }
 
 /** In a call as the driver, whose passenger came and is heard. */
-async function connected() {
-  const all = await waiting()
+async function connected(options?: Partial<RideCallOptions>, ice?: object) {
+  const all = await waiting(options, ice)
   all.network.last.say({ type: 'participant_joined', role: 'passenger' })
   await settle()
   all.network.last.say({ type: 'answer', sdp: 'v=0\r\no=- far 1 IN IP4 0.0.0.0\r\n' })
@@ -154,7 +156,7 @@ test('a party that comes in as a new client gets a new connection', async () => 
 test('a page that was loaded again takes up the call and offers anew', async () => {
   const before = await connected()
   const resume = before.call.resumption
-  expect(resume).toEqual({ token: 'r1', received: 4, role: 'driver', met: true })
+  expect(resume).toEqual({ token: 'r1', received: 4, role: 'driver', met: true, iceServers: [] })
   const after = rideCall({ resume: resume ?? undefined })
   await after.call.start()
   after.network.last.open().say({ type: 'resumed', replayed: 0, resume_token: 'r2' })
@@ -275,4 +277,63 @@ test('closing leaves without ending the call for the other, tells nothing and st
   expect(all.network.last.closedWith?.code).toBe(1000)
   expect(all.states).toEqual([])
   expectReleased(all)
+})
+
+const OLD = { urls: ['turn:relay'], username: '1', credential: 'old' }
+const FRESH = { ...OLD, credential: 'fresh' }
+
+test('[RIDE-21] the servers that the server tells of are used after those of the caller, and kept for the next page', async () => {
+  const own = { urls: 'stun:own' }
+  const { call, connections } = await connected(
+    { iceServers: [own], iceTransportPolicy: 'relay' },
+    { ice_servers: [OLD] },
+  )
+  expect(connections[0]?.configuration).toEqual({ iceServers: [own, OLD], iceTransportPolicy: 'relay' })
+  const resume = call.resumption ?? undefined
+  expect(resume?.iceServers).toEqual([OLD])
+  const after = rideCall({ resume })
+  await after.call.start()
+  after.network.last.open().say({ type: 'resumed', replayed: 0, resume_token: 'r2' })
+  expect(after.connections[0]?.configuration).toEqual({ iceServers: [OLD] })
+})
+
+test('[RIDE-21] before a new way is looked for, fresh credentials are asked for and used', async () => {
+  const { call, network, connections } = await connected({}, { ice_servers: [OLD] })
+  const received = call.resumption?.received ?? 0
+  connections[0]?.become('failed')
+  await settle()
+  expect(network.last.heard()).toEqual([{ type: 'ice_servers' }])
+  network.last.say({ type: 'ice_servers', ice_servers: [FRESH], expires_at: 1 })
+  expect(connections[0]?.configuration).toEqual({ iceServers: [FRESH] })
+  await settle()
+  expect(network.last.heard()).toMatchObject([{ type: 'offer' }])
+  expect(call.resumption?.received).toBe(received + 1)
+})
+
+test('fresh credentials that do not come in time, or cannot be asked for, hold nothing up', async () => {
+  const all = await connected({}, { ice_servers: [OLD] })
+  const { network, clock, connections, call } = all
+  connections[0]?.become('failed')
+  clock.wind(FRESH_WITHIN)
+  await settle()
+  expect(network.last.heard()).toMatchObject([{ type: 'ice_servers' }, { type: 'offer' }])
+  network.last.say({ type: 'answer', sdp: 'v=0\r\no=- far 1 IN IP4 0.0.0.0\r\n' })
+  await settle()
+  connections[0]?.become('failed')
+  call.close()
+  await settle()
+  expectReleased(all)
+  const away = await connected({}, { ice_servers: [OLD] })
+  away.network.last.end(1006)
+  const before = away.connections[0]?.ufrag
+  away.connections[0]?.become('failed')
+  await settle()
+  expect(away.connections[0]?.ufrag).not.toBe(before)
+})
+
+test('a server that told of no credentials is asked for none', async () => {
+  const { network, connections } = await connected({}, { ice_servers: [{ urls: ['stun:here'] }] })
+  connections[0]?.become('failed')
+  await settle()
+  expect(network.last.heard()).toMatchObject([{ type: 'offer' }])
 })

@@ -2,6 +2,7 @@
  * One end of a ride call: the microphone, the way to the server, the sound, and one state made of them. Deliberately
  * not here: anything that is drawn.
  */
+import type { IceServer } from '../../protocol/ice.ts'
 import type { Role } from '../../protocol/ride.ts'
 import { Emitter } from '../events.ts'
 import { LevelMeter } from '../level.ts'
@@ -17,6 +18,7 @@ import {
   type WebSocketClass,
   whenOnline,
 } from '../ports.ts'
+import { RideIce } from './ice.ts'
 import {
   type Resumption,
   type RideMessage,
@@ -36,7 +38,10 @@ export interface RideCallOptions {
   readonly resume?: RideResumption | undefined
   /** Asked at the start, and again when the microphone was pulled out. The call stops its tracks. */
   readonly microphone?: (() => Promise<MediaStream>) | undefined
+  /** Used besides those that the server tells of. */
   readonly iceServers?: RTCIceServer[] | undefined
+  /** `relay`: sound goes through TURN or not at all. Default: `all`. */
+  readonly iceTransportPolicy?: RTCIceTransportPolicy | undefined
   /** How long to try to get in, and to come back. Defaults: 10 s and 30 s. */
   readonly patience?: { readonly first: Millis; readonly lost: Millis } | undefined
   /** What the surroundings give. Default: the globals of this name. */
@@ -54,6 +59,8 @@ export interface RideResumption extends Resumption {
   readonly role: Role | null
   /** The other party was there. */
   readonly met: boolean
+  /** What the server told of; it tells those who authenticate only. */
+  readonly iceServers?: readonly IceServer[]
 }
 
 export interface RideCallEvents {
@@ -79,6 +86,7 @@ export class RideCall {
   readonly #timers: Timers
   readonly #events = new Emitter<RideCallEvents>()
   readonly #signalling: RideSignalling
+  readonly #ice: RideIce
   #state: RideCallState = { at: 'idle' }
   #facts: Facts = { link: { at: 'up' }, other: { at: 'absent' }, media: 'connecting', since: null }
   #role: Role | null
@@ -104,6 +112,12 @@ export class RideCall {
       random: options.random ?? Math.random,
       patience: options.patience ?? PATIENCE,
       tell: (signal) => this.#signal(signal),
+    })
+    this.#ice = new RideIce({
+      own: options.iceServers ?? [],
+      told: options.resume?.iceServers ?? [],
+      timers: this.#timers,
+      ask: () => this.#signalling.send({ type: 'ice_servers' }),
     })
   }
 
@@ -136,7 +150,9 @@ export class RideCall {
   /** For a page about to be left that may come back; null when there is nothing to come back to. */
   get resumption(): RideResumption | null {
     const resumption = this.#signalling.resumption
-    return resumption && { ...resumption, role: this.#role, met: this.#facts.other.at !== 'absent' }
+    if (resumption === null) return null
+    const met = this.#facts.other.at !== 'absent'
+    return { ...resumption, role: this.#role, met, iceServers: this.#ice.told }
   }
 
   on<Name extends keyof RideCallEvents>(
@@ -198,6 +214,7 @@ export class RideCall {
   #signal(signal: RideSignal): void {
     switch (signal.is) {
       case 'in':
+        this.#takeIce(signal.iceServers)
         // What follows tells whether the other is there.
         return this.#change({ link: { at: 'up' }, other: { at: 'absent' } })
       case 'back':
@@ -240,6 +257,8 @@ export class RideCall {
       case 'answer':
       case 'ice_candidate':
         return this.#media?.take(message)
+      case 'ice_servers':
+        return this.#takeIce(message.ice_servers)
       case 'call_warning':
         return this.#events.emit('limit', this.now + message.remaining_ms)
       case 'call_timeout':
@@ -271,7 +290,9 @@ export class RideCall {
       microphone: this.#microphone,
       connect: (configuration) =>
         new (this.#options.RTCPeerConnection ?? globalThis.RTCPeerConnection)(configuration),
-      iceServers: this.#options.iceServers ?? [],
+      iceServers: this.#ice.all,
+      iceTransportPolicy: this.#options.iceTransportPolicy,
+      freshen: () => this.#ice.freshen(),
       timers: this.#timers,
       send: (signal) => this.#signalling.send(signal),
       on: {
@@ -281,6 +302,12 @@ export class RideCall {
       },
     })
     this.#change({ link: { at: 'up' }, other: { at: 'present' } })
+  }
+
+  #takeIce(told: readonly IceServer[]): void {
+    this.#ice.take(told)
+    // Before those who wait for it go on.
+    this.#media?.setIceServers(this.#ice.all)
   }
 
   #part(): void {
@@ -375,6 +402,7 @@ export class RideCall {
     this.#stopListening()
     this.#noMedia?.()
     this.#signalling.close()
+    this.#ice.close()
     this.#media?.close()
     this.#media = null
     if (this.#microphone !== null) stop(this.#microphone)

@@ -10,6 +10,7 @@
  * Deliberately not here: what the messages mean for the call and its sound.
  */
 import type { CodeName } from '../../protocol/codes.ts'
+import type { IceServer } from '../../protocol/ice.ts'
 import type { RideDown, RideUp } from '../../protocol/ride.ts'
 import { wait } from '../backoff.ts'
 import { Connection } from '../connection.ts'
@@ -46,8 +47,11 @@ export type SignallingEnd =
 export type RideMessage = Exclude<RideDown, { type: 'authenticated' | 'resumed' | 'pong' | 'unauthorized' }>
 
 export type RideSignal =
-  /** In as a new client; the messages that follow tell everything from the start. `again`: was in before. */
-  | { is: 'in'; again: boolean }
+  /**
+   * In as a new client; the messages that follow tell everything from the start. `again`: was in before. `iceServers`:
+   * the server's, if it has any.
+   */
+  | { is: 'in'; again: boolean; iceServers: readonly IceServer[] }
   /** In as the one that was lost. `gap`: some messages are gone for good. */
   | { is: 'back'; gap: boolean }
   | { is: 'message'; message: RideMessage }
@@ -169,7 +173,8 @@ export class RideSignalling {
         // A server of the reference document gives no resume token; then every return is a fresh one.
         const token: unknown = message.resume_token
         this.#resumption = typeof token === 'string' ? { token, received: 1 } : null
-        return this.#enter(connection, { is: 'in', again: this.#wasIn })
+        const iceServers = message.ice_servers ?? []
+        return this.#enter(connection, { is: 'in', again: this.#wasIn, iceServers })
       }
       case 'resumed': {
         const received = this.#resumption?.received ?? 0
