@@ -252,7 +252,7 @@ export class Rides {
     const { turn } = this.#deps
     const { ride, side } = this.#seatOf(message)
     if (turn === null) return this.#seat(message, peer, NO_TURN, seated)
-    turn.credentials(turnUser(ride, side, this.#deps.clock.now())).then((given) => {
+    void turn.credentials(turnUser(ride, side, this.#deps.clock.now())).then((given) => {
       later(peer, () => this.#seat(message, peer, given, seated))
     })
   }
