@@ -1,4 +1,5 @@
 /** Stores for tests: on the real clock, with a log that can be looked at, and calls to put into them. */
+import { onTestFinished } from 'bun:test'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -34,10 +35,10 @@ export function openTestStore(settings: Partial<StoreSettings> = {}): OpenedStor
   }
 }
 
-/** Removed when the tests end. */
+/** For one test: removed when it is over and everything of it was closed. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'ringdown-store-'))
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
 
