@@ -94,9 +94,22 @@ export class FakeNetwork {
   }
 }
 
-/** Lets everything happen that waits on promises alone. */
-export function settle(): Promise<void> {
-  return new Promise((done) => setTimeout(done, 0))
+/** Keys, signatures and digests that threads of the runtime are at work on. */
+let atWork = 0
+type Work = (...args: unknown[]) => Promise<unknown>
+for (const name of ['digest', 'sign', 'verify', 'generateKey', 'importKey', 'exportKey'] as const) {
+  const methods = Object.getPrototypeOf(crypto.subtle) as Record<string, Work>
+  const work = methods[name] as Work
+  methods[name] = function (this: SubtleCrypto, ...args) {
+    atWork++
+    return work.apply(this, args).finally(() => atWork--)
+  }
+}
+
+/** Lets everything happen that waits on promises and on signatures alone. */
+export async function settle(): Promise<void> {
+  do await new Promise((done) => setTimeout(done, 0))
+  while (atWork > 0)
 }
 
 export class FakeTrack {

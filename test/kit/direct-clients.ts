@@ -3,7 +3,13 @@
  * the server sends arrives with `settle`. Microphones and RTCPeerConnections are fakes.
  */
 
-import { FakePeerConnection, FakeTrack, fakeStream, HandClock } from '../../src/client/fakes.ts'
+import {
+  FakePeerConnection,
+  FakeTrack,
+  fakeStream,
+  HandClock,
+  settle as made,
+} from '../../src/client/fakes.ts'
 import {
   type DirectCall,
   type DirectCallState,
@@ -168,8 +174,7 @@ export class Party {
   /** Everything arrives, and what follows from it. */
   async settle(): Promise<void> {
     for (let quiet = 0; quiet < 6; ) {
-      // Signatures and digests are made by threads.
-      await new Promise((resolve) => setTimeout(resolve, 0))
+      await made()
       await turn()
       const was = this.people.map((person) => person.deliver())
       quiet = was.includes(true) ? 0 : quiet + 1
