@@ -6,6 +6,7 @@
  */
 import type { Endpoint, Heartbeat, Session } from '../../core/door.ts'
 import type { CallId, Millis } from '../../core/ids.ts'
+import { Limiter } from '../../core/limiter.ts'
 import type {
   CallLog,
   Clock,
@@ -62,6 +63,9 @@ export const PAYLOAD_BYTES = 64 * 1024
 const REGISTER_TIMEOUT: Millis = 60_000
 /** "Heartbeat interval 30 seconds", "Connection timeout 60 seconds (no heartbeat)". */
 const HEARTBEAT: Heartbeat = { interval: 30_000, timeout: 60_000 }
+/** TURN credentials that one client may ask for: twelve at once, and twelve a minute. */
+const REFRESHES = 12
+const MINUTE: Millis = 60_000
 
 export class Directs {
   readonly #deps: DirectDeps
@@ -69,6 +73,7 @@ export class Directs {
   readonly #keys: Keys
   readonly #registrar: Registrar
   readonly #switchboard: Switchboard
+  readonly #refreshes: Limiter
   #draining = false
   #closed = false
 
@@ -77,6 +82,7 @@ export class Directs {
     const { identity, grace, ringTimeout } = terms
     const clients = this.#clients
     this.#deps = deps
+    this.#refreshes = new Limiter(REFRESHES, MINUTE, clock)
     this.#keys = new Keys({ directory, clients, clock, digest })
     this.#switchboard = new Switchboard({
       ...deps,
@@ -164,7 +170,7 @@ export class Directs {
     this.#switchboard.rejectByToken(id, token)
   }
 
-  /** An operator takes the binding of an id away, and frees its key. False when there is none. */
+  /** An operator takes the binding of an id away, and frees its key; its devices are out. False when there is none. */
   reset(clientId: string): Promise<boolean> {
     return this.#registrar.reset(clientId)
   }
@@ -188,6 +194,8 @@ export class Directs {
   }
 
   async #freshIceServers(device: Device): Promise<DirectDown> {
+    const wait = this.#refreshes.take(device.clientId)
+    if (wait !== null) throw fail('rate_limited', 'Too many TURN credentials.', { retryAfter: wait })
     const user = this.#switchboard.legOf(device) ?? device.clientId
     const { iceServers, expiresAt } = await this.#credentials(user)
     return { type: 'ICE_SERVERS', payload: { iceServers: [...iceServers], expiresAt } }

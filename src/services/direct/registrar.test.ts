@@ -316,23 +316,26 @@ describe('binding an id', () => {
     expect((await open.directory.find('alice')).identity).toBeNull()
   })
 
-  test('[DIRECT-6] an operator takes it away, also from who is away or has lost its place', async () => {
+  test('[DIRECT-6] an operator takes it away, and whoever is there, away or kept aside is out', async () => {
     const world = new DirectWorld()
-    const thief = await proven(world, 'alice')
-    thief.say('PKD_REGISTER', { clientId: 'alice', publicKey: 'hers' })
+    const away = await proven(world, 'alice')
+    away.say('PKD_REGISTER', { clientId: 'alice', publicKey: 'hers' })
     await settle()
-    thief.hear()
-    thief.phone.end()
-    for (let i = 0; i < 5; i++) await proven(world, 'alice')
-    expect(await world.directs.reset('alice')).toBe(true)
+    away.hear()
+    away.phone.end()
+    const thieves: Client[] = []
+    for (let i = 0; i < 5; i++) thieves.push(await proven(world, 'alice'))
     expect(await world.directs.reset('nobody')).toBe(false)
-    // Its place was taken by the fifth.
-    const back = Client.on(world).resume(thief)
-    expect(back.heard()).toEqual(['RESUMED'])
-    await world.directory.bind('alice', null, { publicKey: 'another key', boundAt: 1 })
-    back.say('PKD_REGISTER', { clientId: 'alice', publicKey: 'swapped' })
+    expect(await world.directs.reset('alice')).toBe(true)
+    for (const thief of thieves) expect([thief.phone.open, thief.phone.code]).toEqual([false, 4409])
+    for (const thief of [away, ...thieves]) {
+      expect(Client.on(world).resume(thief).heard()).toEqual(['RESUME_FAILED'])
+    }
+    const owner = await registered(world, 'alice', 'another key')
+    owner.say('PKD_REGISTER', { clientId: 'alice', publicKey: 'next' })
     await settle()
-    expect(back.heard()).toEqual(['KEY_REFUSED'])
+    expect(owner.heard()).toEqual(['PKD_RESULT'])
+    await expect(proven(world, 'alice')).rejects.toThrow('IDENTITY_INVALID')
   })
 })
 
@@ -432,7 +435,8 @@ describe('a restart', () => {
 
   test('[DIRECT-6] [DIRECT-21] brings back no proof that an operator has taken away', async () => {
     const { world, caller } = await answered()
-    await world.directs.reset('alice')
+    // While the server is down.
+    await world.directory.reset('alice')
     await world.restart('killed')
     const alice = Client.on(world).resume(caller)
     alice.hear()
@@ -472,6 +476,24 @@ describe('a restart', () => {
     expect(Client.on(world).resume(caller).heard()).toEqual(['DRAINING'])
     expect([world.clock.alarms, world.snapshots.size]).toEqual([0, 1])
   })
+})
+
+test('[DIRECT-30] [T-D8] one client gets TURN credentials twelve times a minute, on however many connections', async () => {
+  const world = new DirectWorld()
+  const devices = [await proven(world, 'alice'), await proven(world, 'alice')]
+  const answers: string[] = []
+  for (let i = 0; i < 20; i++) {
+    const device = devices[i % 2] as Client
+    device.say('TURN_REFRESH')
+    await settle()
+    answers.push(...device.heard())
+  }
+  expect(answers.filter((answer) => answer === 'ICE_SERVERS').length).toBe(12)
+  expect(answers.filter((answer) => answer === 'RATE_LIMITED').length).toBe(8)
+  world.clock.leap(5_000)
+  devices[0]?.say('TURN_REFRESH')
+  await settle()
+  expect(devices[0]?.heard()).toEqual(['ICE_SERVERS'])
 })
 
 describe('a directory that does not answer', () => {

@@ -143,17 +143,15 @@ export class Registrar {
     return device
   }
 
-  /** An operator takes the binding of an id away, and frees its key. False when there is none. */
+  /** An operator takes the binding of an id away, and frees its key; its devices are out. False when there is none. */
   async reset(clientId: string): Promise<boolean> {
     const { directory, clients, log } = this.#deps
     const found = await directory.reset(checkId(clientId))
-    for (const device of clients.everyOf(clientId)) {
-      device.proven = false
-      device.identity = null
-      if (device.key !== null) device.key = { ...device.key, owner: NOBODY }
-    }
-    if (found) log.warn({ client: clientId }, 'identity reset by an operator')
-    return found
+    if (!found) return false
+    // Whoever has the id would keep its owner out of it.
+    for (const device of clients.everyOf(clientId)) this.#drop(device, codes.taken_over.close, 'taken_over')
+    log.warn({ client: clientId }, 'identity reset by an operator')
+    return true
   }
 
   /** Changes nothing: what is wrong is found before anything is written down. */
