@@ -25,7 +25,7 @@ export function packing() {
       ),
       frame('noise of 8 bits', noise(120, 8)),
       frame('a walk', walk(120)),
-      frame('two samples: the last partition but one has the first', [-3, 4]),
+      frame('seven samples, in partitions of 1, 2, 2 and 2', [-3, 4, 5, 5, 4, 2, -1]),
     ],
     refused: [
       refused('no bytes', '', 40),

@@ -31,16 +31,16 @@ export class Packer {
 
   /**
    * Packs `pcm` into the first `room` bytes of `out`, zeros after it. Returns how many bytes it took, or 0 when they are
-   * more than `room`; `out` is then as it was. Throws RangeError for more than `MAX_SAMPLES`.
+   * more than `room` or than raw; `out` is then as it was. Throws RangeError for more than `MAX_SAMPLES`.
    */
   pack(pcm: Int16Array, out: Uint8Array, room = out.length): number {
     const n = pcm.length
     if (n > MAX_SAMPLES) throw new RangeError(`${n} samples in a frame`)
     const order = n <= MAX_ORDER ? 0 : this.#order(pcm)
     const head = 1 + 2 * order
-    if (head > room) return 0
+    if (head > Math.min(room, 2 * n)) return 0
     fold(pcm, order, this.#folded)
-    const bits = this.#write(n, order, 8 * Math.min(room - head, 2 * n + 1))
+    const bits = this.#write(n, order, 8 * (Math.min(room, 2 * n) - head))
     if (bits < 0) return 0
 
     out[0] = order
@@ -172,9 +172,9 @@ export class Unpacker {
     const n = pcm.length
     const order = bytes.length === 0 ? MAX_ORDER + 1 : (bytes[0] as number)
     const head = 1 + 2 * order
-    // Packing that is longer than the samples it packs is never sent.
     if (n > MAX_SAMPLES || order > MAX_ORDER || order > n || bytes.length < head) return false
-    if (bytes.length > 4 * this.#words.length - 8) return false
+    // No bucket is larger than raw.
+    if (bytes.length > 2 * MAX_SAMPLES) return false
     for (let i = 0; i < order; i++) {
       pcm[i] = (bytes[1 + 2 * i] as number) | ((bytes[2 + 2 * i] as number) << 8)
     }
