@@ -204,17 +204,17 @@ describe('unpacking what nobody packed', () => {
   test('the worst frame takes no longer than a few good ones', () => {
     // All ones: 2,000 samples from the fewest bits each; all noughts: the longest run.
     const good = packed(frames(200_000)[40] ?? new Int16Array(0))
-    const took = (bytes: Uint8Array) => {
+    const once = (bytes: Uint8Array) => {
       const pcm = new Int16Array(2_000)
       const start = performance.now()
-      for (let i = 0; i < 200; i++) unpacker.unpack(bytes, pcm)
+      for (let i = 0; i < 100; i++) unpacker.unpack(bytes, pcm)
       return performance.now() - start
     }
-    took(good)
+    // The best of some, for what else the machine does.
+    const took = (bytes: Uint8Array) => Math.min(...Array.from({ length: 8 }, () => once(bytes)))
     const usual = took(good)
     for (const bytes of [new Uint8Array(4_000), new Uint8Array(4_000).fill(0xff).fill(0, 0, 1)]) {
-      took(bytes)
-      expect(took(bytes)).toBeLessThan(20 * usual + 20)
+      expect(took(bytes)).toBeLessThan(10 * usual + 5)
     }
   })
 })
