@@ -95,21 +95,21 @@ export class FakeNetwork {
 }
 
 /** Keys, signatures and digests that threads of the runtime are at work on. */
-let atWork = 0
+const threads = { atWork: 0 }
 type Work = (...args: unknown[]) => Promise<unknown>
 for (const name of ['digest', 'sign', 'verify', 'generateKey', 'importKey', 'exportKey'] as const) {
   const methods = Object.getPrototypeOf(crypto.subtle) as Record<string, Work>
   const work = methods[name] as Work
   methods[name] = function (this: SubtleCrypto, ...args) {
-    atWork++
-    return work.apply(this, args).finally(() => atWork--)
+    threads.atWork++
+    return work.apply(this, args).finally(() => threads.atWork--)
   }
 }
 
 /** Lets everything happen that waits on promises and on signatures alone. */
 export async function settle(): Promise<void> {
   do await new Promise((done) => setTimeout(done, 0))
-  while (atWork > 0)
+  while (threads.atWork > 0)
 }
 
 export class FakeTrack {
