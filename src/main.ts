@@ -189,7 +189,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     sockets,
     maxConnections: config.MAX_CONNECTIONS,
     pages: tryPages ? new Pages(world.pages ?? PAGES) : null,
-    newConnectionId: () => crypto.randomUUID().slice(0, 8),
+    newConnectionId,
     log,
     metrics,
   })
@@ -245,6 +245,12 @@ function hostsOf(site: string): string[] {
 }
 
 const PAGES = join(import.meta.dir, '../dist/web')
+
+/** Eight digits for the log. Not cut from a longer text, which would stay in memory with every connection. */
+function newConnectionId(): string {
+  const [word = 0] = crypto.getRandomValues(new Uint32Array(1))
+  return word.toString(16).padStart(8, '0')
+}
 
 function originOf(address: string): string {
   return new URL(address).origin

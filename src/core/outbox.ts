@@ -23,8 +23,8 @@ export class Outbox {
   #sent: number | null = 0
   /** Number of the last frame that was sent when the last ping was. */
   #marked = 0
-  /** Those that wait and are the server's own. */
-  readonly #notices = new Set<string>()
+  /** Those that wait and are the server's own; made when there is one. */
+  #notices: Set<string> | null = null
   /** A notice found no room. */
   #overflowed = false
   readonly #mostChars: number
@@ -51,8 +51,12 @@ export class Outbox {
 
   /** A notice of the server's own must wait; when there is no room, the leg will be told that there is a gap. */
   holdNotice(text: string): void {
-    if (this.hold(text)) this.#notices.add(text)
-    else this.#overflowed = true
+    if (!this.hold(text)) {
+      this.#overflowed = true
+      return
+    }
+    this.#notices ??= new Set()
+    this.#notices.add(text)
   }
 
   /**
@@ -61,7 +65,7 @@ export class Outbox {
    */
   restart(): readonly string[] {
     const waiting = this.#kept.slice(this.#kept.length - this.#waiting)
-    const frames = waiting.filter((text) => !this.#notices.has(text))
+    const frames = waiting.filter((text) => this.#notices?.has(text) !== true)
     this.#reset(0)
     return frames
   }
@@ -127,6 +131,6 @@ export class Outbox {
     this.#sent = sent
     this.#marked = sent
     this.#overflowed = false
-    this.#notices.clear()
+    this.#notices = null
   }
 }

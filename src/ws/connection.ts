@@ -130,7 +130,7 @@ export class Connection implements Peer {
   pinged(): void {
     const now = this.#world.clock.now()
     this.#heard(now)
-    if (this.#open && !this.#allowance.messages.take(1, now)) this.#failed(fail('rate_limited'), now)
+    if (this.#open && !this.#allowance.takeMessages(1, now)) this.#failed(fail('rate_limited'), now)
   }
 
   /** A pong came; `payload` is that of the ping it answers. RFC 6455 section 5.5.3. */
@@ -190,7 +190,7 @@ export class Connection implements Peer {
     const now = clock.now()
     this.#allowance = allowances.get(client) ?? new Allowance(rates, now)
     allowances.set(client, this.#allowance)
-    if (this.#allowance.entries.take(1, now)) this.#giveBack()
+    if (this.#allowance.takeEntry(now)) this.#giveBack()
     this.#giveBack = NOTHING
     this.#who = context
     this.#log.info({}, 'connection admitted')
@@ -222,8 +222,8 @@ export class Connection implements Peer {
     const { maxBytes } = this.#endpoint
     const size = Buffer.byteLength(text)
     if (size > maxBytes) throw fail('message_too_large', `A message may have at most ${maxBytes} bytes.`)
-    const { messages, bytes } = this.#allowance
-    if (!messages.take(1, now) || !bytes.take(size, now)) throw fail('rate_limited')
+    const allowance = this.#allowance
+    if (!allowance.takeMessages(1, now) || !allowance.takeBytes(size, now)) throw fail('rate_limited')
   }
 
   #failed(error: unknown, now: Millis): void {

@@ -1,32 +1,34 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { Bucket } from './rate.ts'
+import { Allowance } from './rate.ts'
 
-test('a bucket gives a burst at once and then so much a minute', () => {
-  const bucket = new Bucket(60, 4, 0)
-  expect(bucket.take(4, 0)).toBe(true)
-  expect(bucket.take(1, 0)).toBe(false)
-  expect(bucket.take(1, 999)).toBe(false)
-  expect(bucket.take(1, 1_000)).toBe(true)
-  expect(bucket.take(5, 3_600_000)).toBe(false)
-  expect(bucket.take(4, 3_600_000)).toBe(true)
+const allowance = (messagesPerSecond: number) => new Allowance({ messagesPerSecond, bytesPerMinute: 600 }, 0)
+
+test('an allowance gives a burst at once and then so much a minute', () => {
+  const it = allowance(1)
+  expect(it.takeMessages(4, 0)).toBe(true)
+  expect(it.takeMessages(1, 0)).toBe(false)
+  expect(it.takeMessages(1, 999)).toBe(false)
+  expect(it.takeMessages(1, 1_000)).toBe(true)
+  expect(it.takeMessages(5, 3_600_000)).toBe(false)
+  expect(it.takeMessages(4, 3_600_000)).toBe(true)
 })
 
-test('what a bucket refuses it does not take', () => {
-  const bucket = new Bucket(60, 10, 0)
-  for (let i = 0; i < 100; i++) expect(bucket.take(11, 0)).toBe(false)
-  expect(bucket.take(10, 0)).toBe(true)
+test('what an allowance refuses it does not take', () => {
+  const it = allowance(2.5)
+  for (let i = 0; i < 100; i++) expect(it.takeMessages(11, 0)).toBe(false)
+  expect(it.takeMessages(10, 0)).toBe(true)
 })
 
-test('in no span of time does a bucket give more than its burst and what came in meanwhile', () => {
+test('in no span of time does an allowance give more than its burst and what came in meanwhile', () => {
   const takes = fc.array(fc.record({ count: fc.nat(50), wait: fc.nat(5_000) }), { maxLength: 100 })
   const bounded = fc.property(takes, fc.nat(99), (all, from) => {
-    const bucket = new Bucket(600, 40, 0)
+    const it = allowance(10)
     const got: { count: number; at: number }[] = []
     let at = 0
     for (const { count, wait } of all) {
       at += wait
-      if (bucket.take(count, at)) got.push({ count, at })
+      if (it.takeMessages(count, at)) got.push({ count, at })
     }
     const span = got.slice(from)
     const first = span[0]?.at ?? 0
@@ -38,4 +40,18 @@ test('in no span of time does a bucket give more than its burst and what came in
     }
   })
   fc.assert(bounded, { includeErrorInReport: true })
+})
+
+test('messages, bytes and entries are counted apart, however often one of them is asked for', () => {
+  const it = allowance(1)
+  expect(it.takeBytes(600, 0)).toBe(true)
+  expect(it.takeBytes(1, 0)).toBe(false)
+  for (let entry = 0; entry < 20; entry++) expect(it.takeEntry(0)).toBe(true)
+  expect(it.takeEntry(0)).toBe(false)
+  for (let at = 1; at < 100; at++) expect(it.takeMessages(5, at)).toBe(false)
+  expect(it.takeMessages(4, 99)).toBe(true)
+  expect(it.takeBytes(1, 99)).toBe(false)
+  expect(it.takeBytes(1, 100)).toBe(true)
+  expect(it.takeEntry(2_999)).toBe(false)
+  expect(it.takeEntry(3_000)).toBe(true)
 })

@@ -35,8 +35,8 @@ export class Clients {
     take(this.#byClient, device)
     take(this.#aside, device)
     this.#byId.delete(device.id)
-    for (const clientId of device.watching) this.#unwatch(device, clientId)
-    device.watching.clear()
+    for (const clientId of device.watching ?? []) this.#unwatch(device, clientId)
+    device.watching = null
   }
 
   /** The devices of a client that can be rung, in the order they came. */
@@ -59,14 +59,16 @@ export class Clients {
   }
 
   watch(device: Device, clientId: string): void {
-    device.watching.delete(clientId)
-    device.watching.add(clientId)
+    const watching = device.watching ?? new Set()
+    device.watching = watching
+    watching.delete(clientId)
+    watching.add(clientId)
     const watchers = this.#watchers.get(clientId) ?? new Set()
     this.#watchers.set(clientId, watchers.add(device))
-    if (device.watching.size <= MOST_WATCHED) return
-    const [oldest] = device.watching
+    if (watching.size <= MOST_WATCHED) return
+    const [oldest] = watching
     if (oldest === undefined) return
-    device.watching.delete(oldest)
+    watching.delete(oldest)
     this.#unwatch(device, oldest)
   }
 

@@ -45,8 +45,8 @@ export class Device {
   key: DirectoryKey | null
   /** How often it came in; its resume token is good for the last time only. */
   generation = 1
-  /** Ids whose key it looked up, oldest first. */
-  readonly watching = new Set<string>()
+  /** Ids whose key it looked up, oldest first; null while there is none. */
+  watching: Set<string> | null = null
   /** Until when it may come back, and what removes it then; null while it is there. */
   grace: { readonly until: Millis; readonly alarm: Alarm } | null = null
   readonly #outbox = new Outbox(KEPT_CHARS)

@@ -83,8 +83,10 @@ export class Registrar {
     this.#checkStill(proof, identity)
     if (!this.#hasRoom(clientId, proven)) throw fail('client_id_taken')
     if (!peer.open) throw fail('not_registered')
+    const id = newId()
     const device = new Device(
-      { id: newId(), clientId, proven, identity: keyOf(proof), line: newId() },
+      // A registration begins a line of connections, which is named after it.
+      { id, clientId, proven, identity: keyOf(proof), line: id },
       key,
       peer,
     )

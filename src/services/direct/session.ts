@@ -41,7 +41,7 @@ export interface Reception {
 
 type State = { at: 'stranger' } | { at: 'asking' } | { at: 'registered'; device: Device } | { at: 'gone' }
 
-const PONG: DirectDown = { type: 'PONG', payload: {} }
+const PONG = writeDirect({ type: 'PONG', payload: {} })
 
 export class DirectSession implements Session<DirectUp> {
   readonly #peer: Peer
@@ -96,7 +96,7 @@ export class DirectSession implements Session<DirectUp> {
         this.#answer(device, () => reception.iceServers(device))
         return false
       case 'PING':
-        device.say(PONG)
+        device.pass(PONG)
         return false
       case 'HELLO':
         this.#hello()
@@ -125,7 +125,7 @@ export class DirectSession implements Session<DirectUp> {
 
   #introduce(message: DirectUp): void {
     if (message.type === 'PING') {
-      this.#peer.send(writeDirect(PONG))
+      this.#peer.send(PONG)
     } else if (this.#state.at !== 'stranger') {
       throw fail('not_registered', 'REGISTER is being answered.')
     } else if (message.type === 'HELLO') {
