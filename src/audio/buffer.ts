@@ -1,0 +1,233 @@
+/**
+ * What the playout does next: the jitter buffer as a state machine, stepped with times and fills. It holds no sound and
+ * no clock. It keeps the least fill at a margin: the fill at its lowest is what could be taken away without a gap, so
+ * delay is no more than the jitter of the link needs.
+ *
+ *     waiting -- fill reaches the margin --> playing <--> dry (concealing: nothing was there in time)
+ *
+ * While all is well the ratio is exactly 1, so that what is played is bit for bit what came. Far above the margin a piece
+ * is cut out; a little above or below it, and where the clocks of the two ends differ, the rate is bent, by no more than
+ * 0.2 % and slowly. All times in ms, fills in ms of sound.
+ */
+
+export interface BufferOptions {
+  /** The least margin; on the narrow profile 20. */
+  readonly floor: number
+  readonly start: number
+  readonly ceiling: number
+}
+
+export const BUFFER: BufferOptions = { floor: 3, start: 8, ceiling: 80 }
+export const MOBILE_BUFFER: BufferOptions = { floor: 20, start: 20, ceiling: 80 }
+
+/** The margin grows by this when the buffer ran dry, and shrinks so fast after quiet. */
+const DRY_STEP = 4
+const SHRINK_PER_S = 0.1
+/** What is made up comes in pieces of this, so a loss is found a bit too long. */
+const PLAYED_AT_ONCE = 3
+const QUIET_MS = 15_000
+/** Fills are looked at in pieces of this; the least of the last 10 is of a second, of the last 40 of four. */
+const PIECE_MS = 100
+const LONG = 40
+const SHORT = 10
+/** More above the margin than this for a piece: cut. */
+const CUT_ABOVE = 40
+/** Off the margin by more than this: the rate is bent, until it is off by less than that. */
+const DEAD_BAND = 3
+const BACK_WITHIN = 1
+/** Ratio for each ms off, and the most of it. */
+const GAIN = 1.5e-4
+const MOST_BEND = 2e-3
+const SLEW_PER_S = 3e-4
+/** Before this a new stream still finds its level: it is cut, not bent, and says nothing of clocks. */
+const SETTLE_MS = 5_000
+const SETTLE_CUT_ABOVE = 15
+
+/** For the drift: looks so far apart, so many at most and at least, and what must show of it in all. */
+const LOOK_MS = 4_000
+const MOST_LOOKS = 30
+const LEAST_LOOKS = 4
+const SEEN_MS = 4
+const MOST_DRIFT = 5e-4
+
+export interface Step {
+  /** What to put out: silence before the first sound, or the sound, or something made up for what is missing. */
+  readonly play: 'silence' | 'sound' | 'concealment'
+  /** Sound taken for each played, by resampling; exactly 1 most of the time. */
+  readonly ratio: number
+  /** To be cut out first, in a quiet place near by, with a cross-fade. The next step's fill is less by it. */
+  readonly cut: number
+}
+
+export class BufferControl {
+  readonly #clocks = new DriftEstimate()
+  readonly #options: BufferOptions
+  #margin: number
+  #state: 'waiting' | 'playing' | 'dry' = 'waiting'
+  #lastStep: number | null = null
+  #startedAt = 0
+  #dryMs = 0
+  #troubleAt = 0
+  #ratio = 1
+  #isBending = false
+  /** The least fill of each whole piece, newest last. */
+  #pieces: number[] = []
+  #pieceAt = 0
+  #pieceLeast = Number.POSITIVE_INFINITY
+  #sinceSecond = 0
+  #error = 0
+  underruns = 0
+  concealed = 0
+
+  constructor(options: BufferOptions = BUFFER) {
+    this.#options = options
+    this.#margin = options.start
+  }
+
+  get margin(): number {
+    return this.#margin
+  }
+
+  /** How much faster the other end's clock runs than this one's, as far as the buffer has learned it. */
+  get driftPpm(): number {
+    return this.#clocks.drift * 1e6
+  }
+
+  /**
+   * Sound came, with so much missing before it. Says how much to make up and put in before it, so that the timeline
+   * holds: less what has been made up already because the buffer was dry.
+   */
+  arrived(missing: number): number {
+    if (this.#state !== 'dry') return missing
+    const left = Math.max(0, missing - this.#dryMs)
+    this.#clocks.took(missing - left)
+    // What was lost, was lost: only what came too late asks for more margin.
+    if (this.#dryMs - missing > PLAYED_AT_ONCE) this.#grow()
+    this.#dryMs = 0
+    this.#state = 'playing'
+    this.#forget()
+    return left
+  }
+
+  /** Before each piece that is played. `fill`: sound at hand; `wants`: how much is played now. */
+  step(now: number, fill: number, wants: number): Step {
+    const elapsed = this.#lastStep === null ? 0 : now - this.#lastStep
+    this.#lastStep = now
+    if (this.#state === 'waiting') {
+      if (fill < Math.max(this.#margin, wants)) return { play: 'silence', ratio: 1, cut: 0 }
+      this.#state = 'playing'
+      this.#startedAt = this.#troubleAt = this.#pieceAt = now
+    }
+    if (fill < wants * this.#ratio) return this.#runDry(now, wants)
+    // Not told of an arrival, but there is sound again: as when the ring was short by less than a frame.
+    if (this.#state === 'dry') this.arrived(0)
+    this.#note(now, fill - wants * this.#ratio)
+    const cut = this.#pieces.length === 0 ? 0 : this.#toCut(now)
+    this.#clocks.took((this.#ratio - 1) * wants + cut)
+    if (cut > 0) this.#forget()
+    this.#shrink(now, elapsed)
+    this.#bend(now, elapsed)
+    return { play: 'sound', ratio: this.#ratio, cut }
+  }
+
+  #runDry(now: number, wants: number): Step {
+    if (this.#state !== 'dry') this.underruns++
+    this.#state = 'dry'
+    this.#dryMs += wants
+    this.#clocks.took(-wants)
+    this.concealed += wants
+    this.#troubleAt = now
+    return { play: 'concealment', ratio: this.#ratio, cut: 0 }
+  }
+
+  #grow(): void {
+    this.#margin = Math.min(this.#options.ceiling, this.#margin + DRY_STEP)
+  }
+
+  #shrink(now: number, elapsed: number): void {
+    if (now - this.#troubleAt < QUIET_MS) return
+    this.#margin = Math.max(this.#options.floor, this.#margin - (SHRINK_PER_S * elapsed) / 1_000)
+  }
+
+  #note(now: number, fill: number): void {
+    this.#pieceLeast = Math.min(this.#pieceLeast, fill)
+    if (now - this.#pieceAt < PIECE_MS) return
+    this.#pieces.push(this.#pieceLeast)
+    if (this.#pieces.length > LONG) this.#pieces.shift()
+    this.#pieceAt = now
+    this.#pieceLeast = Number.POSITIVE_INFINITY
+  }
+
+  /** Fills of before a cut or a gap say nothing of after. */
+  #forget(): void {
+    this.#pieces = []
+    this.#pieceAt = this.#lastStep ?? 0
+    this.#pieceLeast = Number.POSITIVE_INFINITY
+    this.#error = 0
+    this.#isBending = false
+    this.#sinceSecond = 0
+  }
+
+  #toCut(now: number): number {
+    const above = (this.#pieces.at(-1) ?? 0) - this.#margin
+    // A second of it while the stream settles: its first frames come in bursts.
+    const steady = Math.min(...this.#pieces) - this.#margin
+    if (above > CUT_ABOVE) return above
+    if (now - this.#startedAt < SETTLE_MS && this.#pieces.length >= SHORT && steady > SETTLE_CUT_ABOVE)
+      return steady
+    return 0
+  }
+
+  #bend(now: number, elapsed: number): void {
+    if (now - this.#startedAt < SETTLE_MS) return
+    this.#sinceSecond += elapsed
+    if (this.#sinceSecond >= 1_000 && this.#pieces.length >= SHORT) {
+      this.#sinceSecond = 0
+      // Too little is seen in a second; that there is too much, only when nothing in four seconds used it.
+      const short = Math.min(...this.#pieces.slice(-SHORT)) - this.#margin
+      const long = Math.min(...this.#pieces) - this.#margin
+      this.#error = short < 0 ? short : this.#pieces.length < LONG ? 0 : Math.max(0, long)
+      this.#isBending = Math.abs(this.#error) > (this.#isBending ? BACK_WITHIN : DEAD_BAND)
+      if (this.#pieces.length === LONG) this.#clocks.note(now, Math.min(...this.#pieces))
+    }
+    const bend = this.#isBending ? clamp(GAIN * this.#error, MOST_BEND) : 0
+    const wished = 1 + bend + this.#clocks.drift
+    const slew = (SLEW_PER_S * elapsed) / 1_000
+    this.#ratio += clamp(wished - this.#ratio, slew)
+    if (Math.abs(this.#ratio - 1) < 1e-9) this.#ratio = 1
+  }
+}
+
+/**
+ * How much faster the other end's clock runs: the fill, if nothing had been bent, cut or made up, grows by it. The median
+ * of the slopes between all looks at it, so that a burst of late frames says nothing; and none at all until it would have
+ * come to more than the jitter of a look, so that equal clocks are taken for equal.
+ */
+class DriftEstimate {
+  /** Ms taken out of the buffer beyond what was played, since the beginning. */
+  #taken = 0
+  #looks: { readonly at: number; readonly level: number }[] = []
+  drift = 0
+
+  took(ms: number): void {
+    this.#taken += ms
+  }
+
+  /** The least fill lately. */
+  note(now: number, least: number): void {
+    if (now - (this.#looks.at(-1)?.at ?? Number.NEGATIVE_INFINITY) < LOOK_MS) return
+    this.#looks.push({ at: now, level: least + this.#taken })
+    if (this.#looks.length > MOST_LOOKS) this.#looks.shift()
+    if (this.#looks.length < LEAST_LOOKS) return
+    const slopes = this.#looks
+      .flatMap((a, i) => this.#looks.slice(i + 1).map((b) => (b.level - a.level) / (b.at - a.at)))
+      .sort((a, b) => a - b)
+    const slope = slopes[slopes.length >> 1] ?? 0
+    const span = now - (this.#looks[0]?.at ?? now)
+    this.drift = Math.abs(slope) * span < SEEN_MS ? 0 : clamp(slope, MOST_DRIFT)
+  }
+}
+
+function clamp(value: number, most: number): number {
+  return Math.min(most, Math.max(-most, value))
+}
