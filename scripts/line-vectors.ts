@@ -4,12 +4,20 @@
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { frames, hellos, keys, words } from './docs/line-keys.ts'
 import { packing } from './docs/line-packing.ts'
 import { resampling } from './docs/line-resampling.ts'
 
 export const VECTORS = join(import.meta.dir, '../docs/line-vectors.json')
 
-const sections: Readonly<Record<string, () => unknown>> = { resampling, packing }
+const sections: Readonly<Record<string, () => unknown>> = {
+  resampling,
+  packing,
+  keys,
+  hellos,
+  frames,
+  words,
+}
 
 /** The text of the file. Lists of plain values stay on one line. */
 export async function lineVectors(): Promise<string> {
