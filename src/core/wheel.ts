@@ -10,26 +10,47 @@ import type { Alarm } from './ports.ts'
 export const TICK: Millis = 50
 const SLOTS = 1024
 
+/**
+ * An alarm in the list of its slot; or the slot itself, as the end of its list, which is a ring of its own. A set of
+ * alarms for each slot would take twice the memory, and there is an alarm for every connection.
+ */
 class Entry implements Alarm {
   readonly at: Millis
   ring: (() => void) | null
-  readonly slot: Set<Entry>
+  #before: Entry = this
+  #after: Entry = this
 
-  constructor(at: Millis, ring: () => void, slot: Set<Entry>) {
+  constructor(at: Millis, ring: (() => void) | null) {
     this.at = at
     this.ring = ring
-    this.slot = slot
-    slot.add(this)
+  }
+
+  /** Puts an alarm last into the list that this is the end of. */
+  add(entry: Entry): void {
+    const last = this.#before
+    entry.#before = last
+    entry.#after = this
+    last.#after = entry
+    this.#before = entry
   }
 
   cancel(): void {
     this.ring = null
-    this.slot.delete(this)
+    this.#before.#after = this.#after
+    this.#after.#before = this.#before
+    this.#before = this.#after = this
+  }
+
+  /** All in the list that this is the end of, as it stands. */
+  all(): Entry[] {
+    const entries: Entry[] = []
+    for (let entry = this.#after; entry !== this; entry = entry.#after) entries.push(entry)
+    return entries
   }
 }
 
 export class Wheel {
-  readonly #slots: Set<Entry>[] = Array.from({ length: SLOTS }, () => new Set())
+  readonly #slots: readonly Entry[] = Array.from({ length: SLOTS }, () => new Entry(0, null))
   /** Number of the last tick that was looked at. */
   #done: number
 
@@ -40,7 +61,9 @@ export class Wheel {
   /** Sets an alarm. One that is due already rings with the next tick. */
   set(at: Millis, ring: () => void): Alarm {
     const tick = Math.max(Math.ceil(at / TICK), this.#done + 1)
-    return new Entry(at, ring, this.#slot(tick))
+    const entry = new Entry(at, ring)
+    this.#slot(tick).add(entry)
+    return entry
   }
 
   /**
@@ -53,7 +76,7 @@ export class Wheel {
     if (steps <= 0) return
     const due: Entry[] = []
     for (let i = 1; i <= steps; i++) {
-      for (const entry of this.#slot(until - steps + i)) if (entry.at <= now) due.push(entry)
+      for (const entry of this.#slot(until - steps + i).all()) if (entry.at <= now) due.push(entry)
     }
     this.#done = until
     // Far sleeps (a laptop lid, a wound clock) pass many slots at once: ring in the order things were due.
@@ -73,10 +96,10 @@ export class Wheel {
 
   /** How many alarms are set. */
   get size(): number {
-    return this.#slots.reduce((sum, slot) => sum + slot.size, 0)
+    return this.#slots.reduce((sum, slot) => sum + slot.all().length, 0)
   }
 
-  #slot(tick: number): Set<Entry> {
-    return this.#slots[tick % SLOTS] as Set<Entry>
+  #slot(tick: number): Entry {
+    return this.#slots[tick % SLOTS] as Entry
   }
 }
