@@ -13,10 +13,12 @@ export interface Replay {
 }
 
 export class Outbox {
-  /** Sent ones first, then those that wait. */
-  #kept: string[] = []
+  /** A ring: what is kept begins at #first and goes round. Sent ones come first, then those that wait. */
+  #ring: string[] = []
+  #first = 0
+  #kept = 0
   #keptChars = 0
-  /** How many at the end of #kept wait. */
+  /** How many at the end of what is kept wait. */
   #waiting = 0
   #waitingChars = 0
   /** Number of the last frame sent; null when a restart of the server lost the count. */
@@ -64,8 +66,7 @@ export class Outbox {
    * the notices: they tell what happened to another client, and the new one is told how things are.
    */
   restart(): readonly string[] {
-    const waiting = this.#kept.slice(this.#kept.length - this.#waiting)
-    const frames = waiting.filter((text) => this.#notices?.has(text) !== true)
+    const frames = this.#newest(this.#waiting).filter((text) => this.#notices?.has(text) !== true)
     this.#reset(0)
     return frames
   }
@@ -78,9 +79,8 @@ export class Outbox {
     const base = this.#sent
     if (base !== null && received > base) return null
     const missed = base === null ? 0 : base - received
-    const kept = this.#kept.length - this.#waiting
-    const replayed = Math.min(missed, kept)
-    const frames = this.#kept.slice(kept - replayed)
+    const kept = this.#kept - this.#waiting
+    const frames = this.#newest(Math.min(missed, kept) + this.#waiting)
     const gap = base === null || missed > kept || this.#overflowed
     this.#reset(received)
     for (const text of frames) this.sent(text)
@@ -101,7 +101,7 @@ export class Outbox {
   /** Its pong came: what was sent before the ping has arrived, because a connection keeps the order. */
   confirm(): void {
     const unconfirmed = (this.#sent ?? 0) - this.#marked
-    const sentKept = this.#kept.length - this.#waiting
+    const sentKept = this.#kept - this.#waiting
     for (let drop = sentKept - unconfirmed; drop > 0; drop--) this.#dropOldest()
   }
 
@@ -109,22 +109,33 @@ export class Outbox {
     return this.#waiting
   }
 
+  /** On the hot path: nothing moves and nothing is made, whatever is dropped for it. */
   #keep(text: string): void {
-    this.#kept.push(text)
+    if (this.#kept === BUFFER_FRAMES) this.#dropOldest()
+    this.#ring[(this.#first + this.#kept) % BUFFER_FRAMES] = text
+    this.#kept++
     this.#keptChars += text.length
-    while (this.#kept.length > BUFFER_FRAMES || this.#keptChars > this.#mostChars) {
-      // A single frame larger than the bound is kept: it has just gone out or was let in by `hold`.
-      if (this.#kept.length === 1) return
-      this.#dropOldest()
-    }
+    // A single frame larger than the bound is kept: it has just gone out or was let in by `hold`.
+    while (this.#keptChars > this.#mostChars && this.#kept > 1) this.#dropOldest()
   }
 
   #dropOldest(): void {
-    this.#keptChars -= this.#kept.shift()?.length ?? 0
+    this.#keptChars -= this.#ring[this.#first]?.length ?? 0
+    this.#ring[this.#first] = ''
+    this.#first = (this.#first + 1) % BUFFER_FRAMES
+    this.#kept--
+  }
+
+  /** The last so many of what is kept, in order. */
+  #newest(count: number): string[] {
+    const from = this.#first + this.#kept - count
+    return Array.from({ length: count }, (_, i) => this.#ring[(from + i) % BUFFER_FRAMES] ?? '')
   }
 
   #reset(sent: number): void {
-    this.#kept = []
+    this.#ring = []
+    this.#first = 0
+    this.#kept = 0
     this.#keptChars = 0
     this.#waiting = 0
     this.#waitingChars = 0
