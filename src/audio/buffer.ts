@@ -20,7 +20,7 @@ export interface BufferOptions {
 export const BUFFER: BufferOptions = { floor: 3, start: 8, ceiling: 80 }
 export const MOBILE_BUFFER: BufferOptions = { floor: 20, start: 20, ceiling: 80 }
 
-/** The margin grows by this when the buffer ran dry, and shrinks so fast after quiet. */
+/** The margin grows by as much as sound came too late, by this at most, and shrinks so fast after quiet. */
 const DRY_STEP = 4
 const SHRINK_PER_S = 0.1
 /** What is made up comes in pieces of this, so a loss is found a bit too long. */
@@ -102,7 +102,8 @@ export class BufferControl {
     const left = Math.max(0, missing - this.#dryMs)
     this.#clocks.took(missing - left)
     // What was lost, was lost: only what came too late asks for more margin.
-    if (this.#dryMs - missing > PLAYED_AT_ONCE) this.#grow()
+    const late = this.#dryMs - missing
+    if (missing === 0 || late > PLAYED_AT_ONCE) this.#grow(late)
     this.#dryMs = 0
     this.#state = 'playing'
     this.#forget()
@@ -140,8 +141,8 @@ export class BufferControl {
     return { play: 'concealment', ratio: this.#ratio, cut: 0 }
   }
 
-  #grow(): void {
-    this.#margin = Math.min(this.#options.ceiling, this.#margin + DRY_STEP)
+  #grow(late: number): void {
+    this.#margin = Math.min(this.#options.ceiling, this.#margin + Math.min(DRY_STEP, late))
   }
 
   #shrink(now: number, elapsed: number): void {
