@@ -12,7 +12,7 @@ const sockets = Number(process.env.BENCH_SOCKETS ?? 10_000)
 /** Long enough for every heartbeat, the server's and the phones' (20 s), to come round three times. */
 const idleSeconds = Number(process.env.BENCH_SECONDS ?? 65)
 /** The runtime itself needs no heartbeats, but time to give back what it needed for the handshakes. */
-const peerSeconds = Math.min(idleSeconds, 45)
+const peerSeconds = Math.min(idleSeconds, 35)
 
 const directClients = Number(process.env.BENCH_CLIENTS ?? 20_000)
 /** Files that a server or a generator has open besides its sockets, with room to spare. */

@@ -98,6 +98,10 @@ export async function logged(server: Server): Promise<number> {
   }
 }
 
+/** Enough calls for the runtime to have compiled what it will compile, which takes it ten thousand or so. */
+export const warmUp = (server: Server, by: Caller): Promise<Turn> =>
+  turn(server, by, 'warm-up', closed(by, 32, 12))
+
 /**
  * A load that is raised until the server does not keep up, then a fixed number of calls at a time, which fills the
  * core but does not drown it.

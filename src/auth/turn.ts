@@ -46,9 +46,10 @@ export function openTurn(settings: TurnSettings, { now, log }: { now: () => Mill
     case 'none':
       return always({ iceServers: [], expiresAt: null })
     case 'static':
-      return always({ iceServers: iceServers(settings.urls, settings.user), expiresAt: null })
+      return always({ iceServers: iceServers(sorted(settings.urls), settings.user), expiresAt: null })
     case 'coturn': {
-      const { urls, secrets, ttl } = settings
+      const { secrets, ttl } = settings
+      const urls = sorted(settings.urls)
       const secret = Buffer.from(secrets[0] ?? '')
       return {
         credentials({ callId, seconds }) {
@@ -60,7 +61,7 @@ export function openTurn(settings: TurnSettings, { now, log }: { now: () => Mill
     }
     case 'metered': {
       const { account, secretKey, ttl } = settings
-      const urls = settings.urls ?? METERED_TURN
+      const urls = sorted(settings.urls ?? METERED_TURN)
       const metered = new Metered({ account, secretKey, spare: ttl / 1000, now, log })
       return {
         async credentials({ seconds }) {
@@ -87,9 +88,19 @@ function signedUser(secret: Uint8Array, name: string, expires: number): TurnUser
 }
 
 /** STUN servers apart from the others: they take no credentials, and browsers refuse a TURN server without. */
-function iceServers(urls: readonly string[], user: TurnUser | null): IceServer[] {
-  const stun = urls.filter((url) => url.startsWith('stun'))
-  const turn = urls.filter((url) => url.startsWith('turn'))
+interface Urls {
+  readonly stun: string[]
+  readonly turn: string[]
+}
+
+function sorted(urls: readonly string[]): Urls {
+  return {
+    stun: urls.filter((url) => url.startsWith('stun')),
+    turn: urls.filter((url) => url.startsWith('turn')),
+  }
+}
+
+function iceServers({ stun, turn }: Urls, user: TurnUser | null): IceServer[] {
   const servers: IceServer[] = stun.length > 0 ? [{ urls: stun }] : []
   if (user !== null && turn.length > 0) {
     servers.push({ urls: turn, username: user.username, credential: user.credential })
