@@ -1,5 +1,6 @@
 import { expect, test } from 'bun:test'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const DIST = join(import.meta.dir, '../../dist')
@@ -59,3 +60,43 @@ test('the client library is a module that stands alone and can be imported witho
   ])
   expect(readFileSync(join(DIST, 'client/ringdown.js'), 'utf8')).not.toMatch(/^import /m)
 })
+
+test('the page of a line weighs less than 60 KB, packed, with its threads', () => {
+  if (!existsSync(join(DIST, 'web/line.html'))) return
+  const weights = [...loadedBy('line.html')].map((path) => ({
+    path,
+    bytes: Bun.gzipSync(readFileSync(join(DIST, 'web', path))).length,
+  }))
+  const total = weights.reduce((sum, { bytes }) => sum + bytes, 0)
+  expect(total, JSON.stringify(weights)).toBeLessThan(60_000)
+})
+
+test('the same sources make the same files, so that anybody can check what a server serves', async () => {
+  const out = mkdtempSync(join(tmpdir(), 'ringdown-build-'))
+  try {
+    const build = Bun.spawn([process.execPath, join(DIST, '../scripts/build.ts'), `--out=${out}`])
+    expect(await build.exited).toBe(0)
+    expect(hashesIn(join(out, 'web'))).toEqual(hashesIn(join(DIST, 'web')))
+  } finally {
+    rmSync(out, { recursive: true, force: true })
+  }
+})
+
+/** A page and everything that it, or what it loads, has the address of. */
+function loadedBy(page: string): Set<string> {
+  const found = new Set([page])
+  for (const path of found) {
+    const text = readFileSync(join(DIST, 'web', path), 'utf8')
+    for (const [, address] of text.matchAll(/\/(assets\/[\w.-]+\.\w+)/g)) found.add(address ?? '')
+  }
+  return found
+}
+
+function hashesIn(folder: string): Record<string, string> {
+  const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) =>
+    path.includes('.'),
+  )
+  return Object.fromEntries(
+    paths.sort().map((path) => [path, Bun.SHA256.hash(readFileSync(join(folder, path)), 'hex')]),
+  )
+}
