@@ -130,11 +130,18 @@ export const directDownExamples: { readonly [Name in keyof typeof directDown]: O
   RESUMED: { type: 'RESUMED', payload: { replayed: 2, resumeToken: 'u81K…' } },
   CALL_RINGING: {
     type: 'CALL_RINGING',
-    payload: { callId, targetId: 'xyz789', expiresAt: 1_771_618_880_000, iceServers },
+    payload: { callId, targetId: 'xyz789', expiresAt: 1_771_618_880_000, iceServers, iceExpiresAt: LATER },
   },
   INCOMING_CALL: {
     type: 'INCOMING_CALL',
-    payload: { callId, callerId: 'abc123', sdpOffer: '...', expiresAt: 1_771_618_880_000, iceServers },
+    payload: {
+      callId,
+      callerId: 'abc123',
+      sdpOffer: '...',
+      expiresAt: 1_771_618_880_000,
+      iceServers,
+      iceExpiresAt: LATER,
+    },
   },
   CALL_ACCEPTED: { type: 'CALL_ACCEPTED', payload: { callId, sdpAnswer: '...' } },
   CALL_REJECTED: { type: 'CALL_REJECTED', payload: { callId, reason: 'rejected' } },

@@ -38,6 +38,8 @@ const iceServers = Type.Array(iceServer, {
   description: 'For RTCPeerConnection; empty when no TURN is configured.',
 })
 const expiresAt = Type.Integer({ description: 'Milliseconds since 1970.' })
+/** Of the credentials in `iceServers`; null when they do not run out. */
+const iceExpiresAt = Type.Union([expiresAt, Type.Null()])
 
 /** Relayed as it came, to the other party. */
 const iceCandidate = message(
@@ -182,7 +184,7 @@ export const directDown = {
   ),
   REGISTERED: message(
     'REGISTERED',
-    { clientId, resumeToken: token, iceServers, iceExpiresAt: Type.Union([expiresAt, Type.Null()]) },
+    { clientId, resumeToken: token, iceServers, iceExpiresAt },
     'The connection speaks for this id.',
   ),
   RESUMED: message(
@@ -192,12 +194,27 @@ export const directDown = {
   ),
   CALL_RINGING: message(
     'CALL_RINGING',
-    { callId, targetId: clientId, expiresAt, iceServers, state: Type.Optional(Type.Literal('waking')) },
+    {
+      callId,
+      targetId: clientId,
+      expiresAt,
+      iceServers,
+      iceExpiresAt,
+      state: Type.Optional(Type.Literal('waking')),
+    },
     'Answers CALL_INITIATE. `waking`: the target has no connection and was sent a wake-up.',
   ),
   INCOMING_CALL: message(
     'INCOMING_CALL',
-    { callId, callerId: clientId, sdpOffer: sdp, expiresAt, iceServers, callerKey: Type.Optional(keyAtRing) },
+    {
+      callId,
+      callerId: clientId,
+      sdpOffer: sdp,
+      expiresAt,
+      iceServers,
+      iceExpiresAt,
+      callerKey: Type.Optional(keyAtRing),
+    },
     'Somebody calls.',
   ),
   CALL_ACCEPTED: message(

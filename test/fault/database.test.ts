@@ -86,7 +86,7 @@ describeWith('mariadbd', 'the database', () => {
     }
   }
 
-  test('[F5] killed again and again under load: every call is in it once, in its last state', async () => {
+  test('[LOG-4] [F5] killed again and again under load: every call is in it once, in its last state', async () => {
     const store = open()
     const calls = load(store, 5, 10)
     for (let round = 1; round <= 3; round++) {

@@ -102,6 +102,7 @@ describe('a call', () => {
       targetId: 'bob',
       expiresAt: server.clock.now() + 60_000,
       iceServers: [],
+      iceExpiresAt: null,
     })
     const { callId, expiresAt } = ringing
     expect(await bob.hear('INCOMING_CALL')).toEqual({
@@ -110,6 +111,7 @@ describe('a call', () => {
       sdpOffer: SDP,
       expiresAt,
       iceServers: [],
+      iceExpiresAt: null,
     })
     bob.say('CALL_ACCEPT', { callId, sdpAnswer: SDP })
     expect(await alice.next()).toEqual({ type: 'CALL_ACCEPTED', payload: { callId, sdpAnswer: SDP } })

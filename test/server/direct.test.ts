@@ -14,6 +14,12 @@ async function rowOf(server: TestServer, callId: string) {
   return body.calls.find((row: { session_id: string }) => row.session_id === callId)
 }
 
+interface Credentials {
+  readonly iceServers: readonly { readonly username: string; readonly credential: string }[]
+  readonly iceExpiresAt?: number
+  readonly expiresAt?: number
+}
+
 describe('a call', () => {
   test('[DIRECT-17] goes from REGISTER to its end as the document shows, and is one row of the log', async () => {
     const server = await startServer()
@@ -278,4 +284,33 @@ describe('somebody without a connection', () => {
     bob.say('CALL_REJECT', { callId })
     await caller.hear('CALL_REJECTED')
   })
+})
+
+test('[DIRECT-31] TURN credentials come with REGISTERED, CALL_RINGING and INCOMING_CALL, and fresh on TURN_REFRESH', async () => {
+  const secret = 'shared-with-coturn'
+  const urls = ['stun:turn.example.com:3478', 'turn:turn.example.com:3478']
+  const server = await startServer({ TURN_PROVIDER: 'coturn', TURN_URLS: urls.join(), TURN_SECRET: secret })
+  const signed = ({ iceServers, iceExpiresAt, expiresAt }: Credentials) => {
+    const { username, credential } = iceServers.find((each) => 'username' in each) ?? {
+      username: '',
+      credential: '',
+    }
+    expect(credential).toBe(new Bun.CryptoHasher('sha1', secret).update(username).digest('base64'))
+    const until = iceExpiresAt ?? expiresAt ?? 0
+    expect(Number(username.split(':')[0]) * 1000).toBe(until)
+    expect(until).toBeGreaterThan(Date.now())
+  }
+  const [alice, bob] = [await SignalPeer.open(server), await SignalPeer.open(server)]
+  for (const [peer, clientId] of [
+    [alice, 'alice'],
+    [bob, 'bob'],
+  ] as const) {
+    peer.say('REGISTER', { clientId })
+    signed(await peer.hear('REGISTERED'))
+  }
+  alice.say('CALL_INITIATE', { targetId: 'bob', sdpOffer: 'offer' })
+  signed(await alice.hear('CALL_RINGING'))
+  signed(await bob.hear('INCOMING_CALL'))
+  bob.say('TURN_REFRESH')
+  signed(await bob.hear('ICE_SERVERS'))
 })

@@ -18,7 +18,7 @@ import { type Clients, MOST_DEVICES } from './clients.ts'
 import { Device, type KeptDevice } from './device.ts'
 import { NOBODY } from './keys.ts'
 import type { Challenge, Said } from './session.ts'
-import type { DirectTokens, IdentityMode, Proofs } from './trust.ts'
+import { type DirectTokens, type IdentityMode, type Proofs, told } from './trust.ts'
 
 export interface RegistrarDeps {
   readonly identity: IdentityMode
@@ -292,13 +292,10 @@ export class Registrar {
     } catch {} // Then it is not shown at the ring.
   }
 
-  #sayRegistered(device: Device, { iceServers, expiresAt }: TurnCredentials): void {
+  #sayRegistered(device: Device, turn: TurnCredentials): void {
     const { clientId, id, generation } = device
     const resumeToken = this.#deps.tokens.resume(id, generation)
-    device.say({
-      type: 'REGISTERED',
-      payload: { clientId, resumeToken, iceServers: [...iceServers], iceExpiresAt: expiresAt },
-    })
+    device.say({ type: 'REGISTERED', payload: { clientId, resumeToken, ...told(turn) } })
   }
 
   #awaitBack(device: Device): void {

@@ -13,7 +13,7 @@ import type { Device, KeptDevice } from './device.ts'
 import type { Keys } from './keys.ts'
 import { checkId } from './registrar.ts'
 import type { Said } from './session.ts'
-import type { DirectTokens } from './trust.ts'
+import { type DirectTokens, told } from './trust.ts'
 
 /** Sends word to an app's backend that somebody without a connection is rung. */
 export interface Waking {
@@ -264,10 +264,10 @@ export class Switchboard {
 
   /** The caller is told at once, so that it can cancel; then every device of the callee rings. */
   #tellRinging(call: DirectCall, waking: boolean): void {
-    void this.#deps.credentials(`${call.id}.${CALLER}`).then(({ iceServers }) => {
+    void this.#deps.credentials(`${call.id}.${CALLER}`).then((turn) => {
       if (call.state !== 'waiting') return
       const { id, calleeId, expiresAt, caller } = call
-      const payload = { callId: id, targetId: calleeId, expiresAt, iceServers: [...iceServers] }
+      const payload = { callId: id, targetId: calleeId, expiresAt, ...told(turn) }
       caller.say({ type: 'CALL_RINGING', payload: waking ? { ...payload, state: 'waking' } : payload })
       for (const device of this.#deps.clients.of(calleeId)) this.#ring(call, device)
     })
@@ -276,8 +276,8 @@ export class Switchboard {
   #ring(call: DirectCall, device: Device): void {
     const { id, callerId, offer, expiresAt, caller } = call
     const callerKey = this.#deps.keys.atRing(caller)
-    void this.#deps.credentials(`${id}.${CALLEE}`).then(({ iceServers }) => {
-      const payload = { callId: id, callerId, sdpOffer: offer, expiresAt, iceServers: [...iceServers] }
+    void this.#deps.credentials(`${id}.${CALLEE}`).then((turn) => {
+      const payload = { callId: id, callerId, sdpOffer: offer, expiresAt, ...told(turn) }
       call.ring(device, {
         type: 'INCOMING_CALL',
         payload: callerKey === null ? payload : { ...payload, callerKey },

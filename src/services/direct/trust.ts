@@ -1,4 +1,5 @@
 /** What the direct service needs of `auth`: proofs of identity, tokens, and TURN credentials. Made at construction. */
+import type { TurnCredentials } from '../../core/ports.ts'
 
 /** How an id is proved. `open`: not at all. `tofu`: the first key binds. `jwt`: a token of the app's. */
 export type IdentityMode = 'open' | 'tofu' | 'jwt'
@@ -34,4 +35,9 @@ export interface DirectTokens {
   reject(callId: string): string
   /** In constant time. */
   isReject(token: string, callId: string): boolean
+}
+
+/** Of TURN servers, as `REGISTERED`, `CALL_RINGING` and `INCOMING_CALL` have it; their other time is that of the ring. */
+export function told({ iceServers, expiresAt }: TurnCredentials) {
+  return { iceServers: [...iceServers], iceExpiresAt: expiresAt }
 }
