@@ -70,7 +70,11 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
       ? new SystemClock((error) => log.error({ err: error }, 'an alarm failed'))
       : null
   const clock = world.clock ?? (ownClock as SystemClock)
-  const keys = openKeys(config.DATA_DIR, { apiKey: config.API_KEY, adminKey: config.ADMIN_KEY })
+  const keys = openKeys(config.DATA_DIR, {
+    apiKey: config.API_KEY,
+    adminKey: config.ADMIN_KEY,
+    lineKey: config.APIKEY,
+  })
   ownLog?.hide(secretsOf(config, keys))
   const store = openStore({
     dataDir: config.DATA_DIR,

@@ -8,11 +8,12 @@ import type { MysqlSettings } from './store/store.ts'
 /** What must stand in no line of the log. */
 export function secretsOf(config: Config, keys: Keys): string[] {
   const secret = Buffer.from(keys.secret)
-  const { api, admin } = keys.effective
+  const { api, admin, line } = keys.effective
   const { DB_PASSWORD, JWT_SECRET, WEBHOOK_SECRET, TURN_SECRET, TURN_CREDENTIAL, METERED_SECRET_KEY } = config
   return [
     ...api,
     ...admin,
+    ...line,
     secret.toString('base64url'),
     secret.toString('hex'),
     ...[JWT_SECRET, WEBHOOK_SECRET, TURN_SECRET].flatMap((several) => several ?? []),

@@ -5,6 +5,7 @@ import { groups, type Option } from '../../src/config/options.ts'
 const DOCUMENTED = [
   'SERVER_ADDR',
   'API_KEY',
+  'APIKEY',
   'LOG_LEVEL',
   'MAX_MESSAGE_BYTES',
   'HEARTBEAT_INTERVAL',

@@ -14,7 +14,7 @@ import { join } from 'node:path'
 import { addKey, KeyFileError, openKeys, retireKeys } from './keys.ts'
 
 const KEY = 'not-a-key-of-anyone-0123456789abcdef'
-const nothing = { apiKey: null, adminKey: null }
+const nothing = { apiKey: null, adminKey: null, lineKey: null }
 let root: string
 let data: string
 
@@ -37,6 +37,14 @@ test('[T-O7] the first start makes strong keys that nobody else can read, and th
   expect(admin).toMatch(/^rd_admin_[\w-]{43}$/)
   expect([first.api.accepts(api), first.admin.accepts(admin)]).toEqual([true, true])
   expect([first.api.accepts(admin), first.admin.accepts(api)]).toEqual([false, false])
+  const [line = ''] = first.effective.line
+  expect(line).toMatch(/^rd_line_[\w-]{64}$/)
+  expect(line.length).toBe(72)
+  expect([first.line.accepts(line), first.api.accepts(line), first.line.accepts(api)]).toEqual([
+    true,
+    false,
+    false,
+  ])
   expect(first.secret.length).toBe(32)
 
   const second = openKeys(data, nothing)
@@ -51,7 +59,7 @@ test('[T-O7] the first start makes strong keys that nobody else can read, and th
 
 test('keys that the operator set win, and the secret stays', () => {
   const made = openKeys(data, nothing)
-  const given = openKeys(data, { apiKey: [KEY, `${KEY}2`], adminKey: null })
+  const given = openKeys(data, { apiKey: [KEY, `${KEY}2`], adminKey: null, lineKey: null })
   expect([given.api.accepts(KEY), given.api.accepts(`${KEY}2`)]).toEqual([true, true])
   expect(given.api.accepts(made.effective.api[0] ?? '')).toBe(false)
   expect(given.effective.admin).toEqual(made.effective.admin)
@@ -83,10 +91,24 @@ test('a folder that cannot be made stops the start in one line', () => {
   expect(() => openKeys(data, nothing)).toThrow(/keys\.json cannot be (read|written): [A-Z]+\.$/)
 })
 
+test('[LINE-30] a key file of before the line gets a key for it, unless one is set', () => {
+  const { file, effective } = openKeys(data, nothing)
+  const { line: _, ...before } = JSON.parse(readFileSync(file, 'utf8'))
+  writeFileSync(file, JSON.stringify(before))
+  const set = 'k'.repeat(72)
+  expect(openKeys(data, { ...nothing, lineKey: [set] }).effective.line).toEqual([set])
+  expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(before)
+  const after = openKeys(data, nothing)
+  expect(after.effective.line[0]).toMatch(/^rd_line_[\w-]{64}$/)
+  expect(after.effective.api).toEqual(effective.api)
+  expect(openKeys(data, nothing).effective).toEqual(after.effective)
+  expect(mode(file)).toBe(0o600)
+})
+
 test('servers that start at once agree on the keys', async () => {
   const script = `import { openKeys } from ${JSON.stringify(join(import.meta.dir, 'keys.ts'))}
     while (Date.now() < ${Date.now() + 400});
-    const keys = openKeys(${JSON.stringify(data)}, { apiKey: null, adminKey: null })
+    const keys = openKeys(${JSON.stringify(data)}, { apiKey: null, adminKey: null, lineKey: null })
     console.log(JSON.stringify([keys.effective, Buffer.from(keys.secret).toString('hex')]), keys.firstStart)`
   const started = Array.from({ length: 4 }, () =>
     Bun.spawn([process.execPath, '-e', script], { stdout: 'pipe', stderr: 'inherit' }),

@@ -1,6 +1,6 @@
 /**
- * The server's own keys. At the first start it makes a key for the app's backend, one for the operator, and the
- * secret from which tokens are made, and keeps them in `keys.json` in the data folder, readable by its own user only.
+ * The server's own keys. At the first start it makes a key for the app's backend, one for the operator, one for the
+ * line, and the secret from which tokens are made, and keeps them in `keys.json` in the data folder, readable by its own user only.
  * Keys that the operator set win over made ones; the secret is always the one in the file.
  *
  * Deliberately not here: what a key opens (the doors), and telling the operator about it (cli).
@@ -24,19 +24,22 @@ import { Keyring } from './keyring.ts'
 
 export const KEY_FILE = 'keys.json'
 const SECRET_BYTES = 32
-const KEY_BYTES = 32
+/** Random bytes of a key. One of the line stands in a link and has at least 72 characters, its prefix included. */
+const KEY_BYTES = { api: 32, admin: 32, line: 48 } as const
+const SHORTEST_KEY = 32
 
 /** The file cannot be read or written. One line for the operator; never holds a key. */
 export class KeyFileError extends Error {
   override readonly name = 'KeyFileError'
 }
 
-export type Door = 'api' | 'admin'
+export type Door = 'api' | 'admin' | 'line'
 
 /** What `keys.json` holds. The newest key of a door comes first. */
 export interface KeyFile {
   readonly api: readonly string[]
   readonly admin: readonly string[]
+  readonly line: readonly string[]
   /** As base64url. */
   readonly secret: string
 }
@@ -44,6 +47,7 @@ export interface KeyFile {
 export interface Keys {
   readonly api: Keyring
   readonly admin: Keyring
+  readonly line: Keyring
   readonly secret: Uint8Array
   /** Absolute path of the file. */
   readonly file: string
@@ -53,21 +57,31 @@ export interface Keys {
   readonly firstStart: boolean
 }
 
+/** The keys that the operator set, or null. */
+export interface GivenKeys {
+  readonly apiKey: readonly string[] | null
+  readonly adminKey: readonly string[] | null
+  readonly lineKey: readonly string[] | null
+}
+
 /** Opens the key file in this folder; makes both if they are not there. Throws a KeyFileError. */
-export function openKeys(
-  dataDir: string,
-  given: { readonly apiKey: readonly string[] | null; readonly adminKey: readonly string[] | null },
-): Keys {
+export function openKeys(dataDir: string, given: GivenKeys): Keys {
   const file = resolve(dataDir, KEY_FILE)
   const found = readKeyFile(dataDir)
   // Of two servers that start at once, one makes the file and the other reads it.
   const firstStart = found === null && create(dataDir)
   const kept = found ?? readKeyFile(dataDir)
   if (kept === null) throw new KeyFileError(`${file} vanished while it was read.`)
-  const effective = { api: given.apiKey ?? kept.api, admin: given.adminKey ?? kept.admin }
+  const effective = {
+    api: given.apiKey ?? kept.api,
+    admin: given.adminKey ?? kept.admin,
+    // A file that was made before there was a line has no key for it.
+    line: given.lineKey ?? (kept.line.length > 0 ? kept.line : [addKey(dataDir, 'line')]),
+  }
   return {
     api: new Keyring(effective.api),
     admin: new Keyring(effective.admin),
+    line: new Keyring(effective.line),
     secret: Buffer.from(kept.secret, 'base64url'),
     file,
     effective,
@@ -107,7 +121,7 @@ export function addKey(dataDir: string, door: Door): string {
 export function retireKeys(dataDir: string, door: Door): number {
   const kept = present(dataDir)
   write(dataDir, { ...kept, [door]: kept[door].slice(0, 1) }, 'replace')
-  return kept[door].length - 1
+  return Math.max(0, kept[door].length - 1)
 }
 
 function present(dataDir: string): KeyFile {
@@ -118,13 +132,14 @@ function present(dataDir: string): KeyFile {
 }
 
 function newKey(door: Door): string {
-  return `rd_${door}_${randomBytes(KEY_BYTES).toString('base64url')}`
+  return `rd_${door}_${randomBytes(KEY_BYTES[door]).toString('base64url')}`
 }
 
 /** False when somebody else was quicker. */
 function create(dataDir: string): boolean {
   const secret = randomBytes(SECRET_BYTES).toString('base64url')
-  return write(dataDir, { api: [newKey('api')], admin: [newKey('admin')], secret }, 'create')
+  const keys = { api: [newKey('api')], admin: [newKey('admin')], line: [newKey('line')], secret }
+  return write(dataDir, keys, 'create')
 }
 
 /** Whole or not at all, and on disk when it returns. `create` never replaces a file: it returns false. */
@@ -175,14 +190,14 @@ function syncFolder(folder: string): void {
 }
 
 function checked(value: unknown): KeyFile {
-  const { api, admin, secret } = value as KeyFile
-  const areKeys = (keys: unknown) =>
-    Array.isArray(keys) &&
-    keys.length > 0 &&
-    keys.every((key) => typeof key === 'string' && key.length >= KEY_BYTES)
-  const whole = areKeys(api) && areKeys(admin) && Buffer.from(secret, 'base64url').length >= SECRET_BYTES
+  const { api, admin, line = [], secret } = value as Partial<KeyFile>
+  const areKeys = (keys: unknown): keys is readonly string[] =>
+    Array.isArray(keys) && keys.every((key) => typeof key === 'string' && key.length >= SHORTEST_KEY)
+  if (!areKeys(api) || !areKeys(admin) || !areKeys(line) || typeof secret !== 'string')
+    throw new Error('incomplete')
+  const whole = api.length > 0 && admin.length > 0 && Buffer.from(secret, 'base64url').length >= SECRET_BYTES
   if (!whole) throw new Error('incomplete')
-  return { api, admin, secret }
+  return { api, admin, line, secret }
 }
 
 function isError(error: unknown, code: string): boolean {

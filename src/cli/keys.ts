@@ -2,11 +2,15 @@ import { resolve } from 'node:path'
 import { addKey, type Door, KEY_FILE, readKeyFile, retireKeys } from '../auth/keys.ts'
 import type { Config } from '../config/options.ts'
 import { readConfig } from '../config/read.ts'
+import { lineLinks, siteOf } from './line-link.ts'
 import { CommandError, type Terminal } from './terminal.ts'
 
-const DOORS: readonly Door[] = ['api', 'admin']
+const DOORS: readonly Door[] = ['api', 'admin', 'line']
 
-/** `keys`, `keys show`, `keys new DOOR`, `keys retire DOOR`; options as for `serve`. */
+/** The options that win over the keys in the file. */
+const VARIABLES = { api: 'API_KEY', admin: 'ADMIN_KEY', line: 'APIKEY' } as const
+
+/** `keys`, `keys show`, `keys link`, `keys new DOOR`, `keys retire DOOR`; options as for `serve`. */
 export function keys(argv: readonly string[], terminal: Terminal): number {
   const options = argv.findIndex((arg) => arg.startsWith('-'))
   const words = options === -1 ? argv : argv.slice(0, options)
@@ -14,11 +18,12 @@ export function keys(argv: readonly string[], terminal: Terminal): number {
   const [action, word] = words
   const door = DOORS.find((it) => it === word)
   const changes = action === 'new' || action === 'retire'
-  if (words.length > (changes ? 2 : 1) || (action !== undefined && action !== 'show' && !changes)) {
-    throw new CommandError('keys takes nothing, or: show, new api, new admin, retire api, retire admin.')
+  const known = action === undefined || action === 'show' || action === 'link' || changes
+  if (words.length > (changes ? 2 : 1) || !known) {
+    throw new CommandError(`keys takes nothing, or: show, link, new DOOR, retire DOOR; ${doorsInWords()}.`)
   }
   if (changes && door === undefined)
-    throw new CommandError(`Which keys? Say: keys ${action} api, or: keys ${action} admin.`)
+    throw new CommandError(`Which keys? Say: keys ${action} DOOR; ${doorsInWords()}.`)
 
   const file = resolve(config.DATA_DIR, KEY_FILE)
   if (action === 'new' && door !== undefined)
@@ -30,7 +35,8 @@ export function keys(argv: readonly string[], terminal: Terminal): number {
         ? 'There is one key; it stays.\n'
         : `${gone} retired. They stop working at the next start.\n`,
     )
-  } else list(config, file, action === 'show', terminal)
+  } else if (action === 'link') showLinks(config, terminal)
+  else list(config, file, action === 'show', terminal)
   return 0
 }
 
@@ -47,6 +53,18 @@ function announceNew(key: string, door: Door, config: Config, file: string, term
   }
 }
 
+function doorsInWords(): string {
+  return `DOOR is ${DOORS.join(', ').replace(/, ([^,]*)$/, ' or $1')}`
+}
+
+/** What an operator sends to the first of two who want to talk. */
+function showLinks(config: Config, terminal: Terminal): void {
+  const [key] = config.APIKEY ?? readKeyFile(config.DATA_DIR)?.line ?? []
+  if (key === undefined) throw new CommandError('There is no key of the line yet; the first start makes it.')
+  const links = lineLinks(siteOf(config), key)
+  terminal.out(`${links.usual}\n${links.mobile}\n`)
+}
+
 function list(config: Config, file: string, show: boolean, terminal: Terminal): void {
   const kept = readKeyFile(config.DATA_DIR)
   if (kept === null) terminal.out(`There are no made keys yet; the first start makes ${file}.\n`)
@@ -56,7 +74,7 @@ function list(config: Config, file: string, show: boolean, terminal: Terminal): 
     const made = kept?.[door] ?? []
     if (set !== null)
       terminal.out(
-        `${door}: ${set.length} from ${variable(door)}. ${made.length > 0 ? notInUse(door) : '\n'}`,
+        `${door}: ${set.length} from ${VARIABLES[door]}. ${made.length > 0 ? notInUse(door) : '\n'}`,
       )
     else if (kept !== null) terminal.out(`${door}: ${made.length} from the file\n`)
     if (show) for (const key of made) terminal.out(`  ${key}\n`)
@@ -64,13 +82,9 @@ function list(config: Config, file: string, show: boolean, terminal: Terminal): 
 }
 
 function given(config: Config, door: Door): readonly string[] | null {
-  return door === 'api' ? config.API_KEY : config.ADMIN_KEY
-}
-
-function variable(door: Door): string {
-  return door === 'api' ? 'API_KEY' : 'ADMIN_KEY'
+  return config[VARIABLES[door]]
 }
 
 function notInUse(door: Door): string {
-  return `${variable(door)} is set, so the ${door} keys in the file are not in use.\n`
+  return `${VARIABLES[door]} is set, so the ${door} keys in the file are not in use.\n`
 }

@@ -97,7 +97,8 @@ describe('serve', () => {
     expect(warnings[0]).toBe('HEARTBEAT_INTERVALL is not an option; did you mean HEARTBEAT_INTERVAL?')
     expect(warnings[1]).toStartWith('REQUIRE_JOIN_TOKEN is off')
     const kept = JSON.parse(readFileSync(join(data, 'keys.json'), 'utf8'))
-    for (const secret of [...kept.api, ...kept.admin, kept.secret]) expect(out).not.toContain(secret)
+    for (const secret of [...kept.api, ...kept.admin, ...kept.line, kept.secret])
+      expect(out).not.toContain(secret)
   })
 
   test('on a terminal it shows a made API key once, with links to try', async () => {
@@ -216,6 +217,14 @@ test('keys lists, shows, adds and retires made keys', async () => {
   expect((await command(['keys', 'retire', 'api'])).code).toBe(0)
   expect(kept().api).toHaveLength(1)
   expect(kept().api).not.toContain(old)
+  expect((await command(['keys', 'show'])).out).toContain(`line: 1 from the file\n  ${kept().line[0]}\n`)
+  const { out } = await command(['keys', 'link', '--siteurl', 'https://line.example.com'])
+  expect(out).toBe(
+    `https://line.example.com/line.html?apikey=${kept().line[0]}#generate_leaf\n` +
+      `https://line.example.com/line.html?apikey=${kept().line[0]}&mobile=1#generate_leaf\n`,
+  )
+  const given = await command(['keys', 'link'], { APIKEY: `${'k'.repeat(72)},${'l'.repeat(72)}` })
+  expect(given.out).toContain(`http://127.0.0.1:47880/line.html?apikey=${'k'.repeat(72)}#generate_leaf\n`)
   for (const wrong of [['what'], ['new'], ['new', 'door'], ['new', 'api', 'x'], ['show', 'api']]) {
     expect((await command(['keys', ...wrong])).code, wrong.join(' ')).toBe(1)
   }

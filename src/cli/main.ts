@@ -15,8 +15,9 @@ Usage: ringdown [command] [options]
   config                   show the settings in effect, and where each comes from
   keys                     show which keys are in use, and where they are kept
   keys show                show the keys that were made
-  keys new api|admin       make another key, good besides the old ones from the next start on
-  keys retire api|admin    forget all made keys but the newest
+  keys link                show the links with which a line begins, for full sound and for mobile
+  keys new DOOR            make another key, good besides the old ones from the next start on
+  keys retire DOOR         forget all made keys but the newest; DOOR is api, admin or line
   doctor                   look for what would keep calls from working
   help, --help             this
   version, --version       the version

@@ -17,7 +17,8 @@ const STOP_WITHIN = 30_000
 export async function serve(argv: readonly string[], terminal: Terminal): Promise<number> {
   const { config, warnings } = readConfig(terminal.env, argv)
   const log = openLog({ level: config.LOG_LEVEL, format: config.LOG_FORMAT })
-  log.hide([...(config.API_KEY ?? []), ...(config.ADMIN_KEY ?? []), config.DB_PASSWORD ?? ''])
+  const given = [config.API_KEY, config.APIKEY, config.ADMIN_KEY].flatMap((keys) => keys ?? [])
+  log.hide([...given, config.DB_PASSWORD ?? ''])
   const told = signals()
   const fellOver = crash()
   try {
@@ -46,7 +47,13 @@ async function starting(config: Config, log: ServerLog): Promise<Running> {
 
 function madeSecrets({ effective, secret }: Keys): string[] {
   const bytes = Buffer.from(secret)
-  return [...effective.api, ...effective.admin, bytes.toString('base64url'), bytes.toString('hex')]
+  return [
+    ...effective.api,
+    ...effective.admin,
+    ...effective.line,
+    bytes.toString('base64url'),
+    bytes.toString('hex'),
+  ]
 }
 
 const LISTEN_ERRORS: Readonly<Record<string, string>> = {

@@ -160,33 +160,53 @@ export function list<T>(item: Form<T>, accepts: string): Form<readonly T[]> {
   })
 }
 
-/**
- * Secret keys, separated by commas so that one can be changed without a pause. They travel in HTTP headers, so they
- * are visible ASCII: RFC 9110 section 5.5.
- */
-export function keys(least: number): Form<readonly string[]> {
+/** What a key may be made of. */
+interface Alphabet {
+  readonly pattern: RegExp
+  readonly is: string
+  /** What a key that does not fit holds. */
+  readonly otherwise: string
+}
+
+/** Keys that travel in HTTP headers: RFC 9110 section 5.5. */
+const VISIBLE: Alphabet = {
+  pattern: /^[\x21-\x7e]+$/,
+  is: 'visible ASCII characters',
+  otherwise: 'with a space or a character outside of ASCII',
+}
+
+/** Keys that stand in a link, and that no messenger breaks in two. RFC 3986 section 2.3. */
+const IN_A_LINK: Alphabet = {
+  pattern: /^(?=.*[A-Za-z])[\w-]+$/,
+  is: 'characters of A-Z, a-z, 0-9, _ and -, letters among them',
+  otherwise: 'without a letter, or with a character that is not of A-Z, a-z, 0-9, _ and -',
+}
+
+/** Secret keys, separated by commas so that one can be changed without a pause. */
+export function keys(least: number, { pattern, is, otherwise } = VISIBLE): Form<readonly string[]> {
   return {
-    accepts: `one key or several separated by commas, each of at least ${least} visible ASCII characters`,
+    accepts: `one key or several separated by commas, each of at least ${least} ${is}`,
     secret: true,
     read(it) {
       const found = parts(it)
-      return found.length > 0 && found.every((key) => key.length >= least && isVisible(key))
+      return found.length > 0 && found.every((key) => key.length >= least && pattern.test(key))
         ? found
         : undefined
     },
     describe(it) {
       const found = parts(it)
-      const odd = found.find((key) => !isVisible(key))
+      const odd = found.find((key) => !pattern.test(key))
       const shortest = Math.min(...found.map((key) => key.length))
       const which = found.length === 1 ? 'a key' : `${found.length} keys, one`
-      if (odd !== undefined) return `${which} with a space or a character outside of ASCII`
+      if (odd !== undefined) return `${which} ${otherwise}`
       return found.length === 0 ? 'no key' : `${which} of ${shortest} characters`
     },
   }
 }
 
-function isVisible(key: string): boolean {
-  return /^[\x21-\x7e]+$/.test(key)
+/** Secret keys that stand in a link. */
+export function linkKeys(least: number): Form<readonly string[]> {
+  return keys(least, IN_A_LINK)
 }
 
 function parts(it: string): string[] {

@@ -14,6 +14,7 @@ import {
   integer,
   keys,
   link,
+  linkKeys,
   list,
   network,
   origin,
@@ -55,6 +56,16 @@ const doors = {
     webAddress,
     'as the request says',
     'Public address of this server, from which the addresses it hands out are made.',
+  ),
+  TLS_CERT_FILE: optional(
+    text('the path of a file'),
+    'plain HTTP, for a proxy in front',
+    'Certificate with its chain (PEM), to speak TLS 1.3 without a proxy; needs TLS_KEY_FILE.',
+  ),
+  TLS_KEY_FILE: optional(
+    text('the path of a file'),
+    'plain HTTP, for a proxy in front',
+    'Private key of that certificate (PEM, without a password).',
   ),
   TRUSTED_PROXIES: option(
     list(network, 'addresses and networks separated by commas, such as 127.0.0.0/8,::1,10.1.2.3, or none'),
@@ -214,6 +225,11 @@ const access = {
     keys(32),
     'made at first start',
     'Keys with which the backend creates sessions (X-API-Key).',
+  ),
+  APIKEY: optional(
+    linkKeys(72),
+    'made at first start',
+    'Keys of the line: whose link has one (?apikey=) gets the page and its connection.',
   ),
   ADMIN_KEY: optional(
     keys(32),

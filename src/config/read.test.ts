@@ -121,6 +121,14 @@ describe('a value that cannot be read is refused in one line', () => {
     ],
     API_KEY: ['short', `${KEY},short`, ',', `${KEY} ${KEY}`, `${KEY}é`],
     ADMIN_KEY: ['x'.repeat(31)],
+    APIKEY: [
+      'x'.repeat(71),
+      '7'.repeat(72),
+      `${'x'.repeat(72)}=`,
+      `${'x'.repeat(72)},${KEY}`,
+      // The reference document's own example has 64.
+      '8f711a8f43a3d6fbf9c367a8cd1b68b14db2781273c56e206040ecd31761f9d3',
+    ],
     ENVIRONMENT: ['two words', 'x'.repeat(65)],
     DB_PORT: ['0', '65536', 'mysql'],
     DB_HOST: ['mysql://root:hunter2@db', 'a b', '127.0.0.1:3306'],
@@ -242,6 +250,25 @@ test('values that contradict each other are refused', () => {
   expect(refusal({ API_KEY: KEY, ADMIN_KEY: KEY })).toStartWith(
     'ADMIN_KEY has a key that is also in API_KEY.',
   )
+  const [line, other] = [`a${'-_9'.repeat(24)}`, 'b'.repeat(80)]
+  expect(refusal({ APIKEY: line, API_KEY: line })).toStartWith('APIKEY has a key that is also in API_KEY.')
+  expect(refusal({ APIKEY: line, ADMIN_KEY: `${KEY},${line}` })).toStartWith('APIKEY has a key')
+  expect(readConfig({ APIKEY: `${line}, ${other}` }, []).config.APIKEY).toEqual([line, other])
+  expect(refusal({ TLS_CERT_FILE: 'a.pem' })).toBe(
+    'TLS_CERT_FILE is set. It needs TLS_KEY_FILE, which is not.',
+  )
+  expect(refusal({ TLS_KEY_FILE: 'a.pem' })).toBe(
+    'TLS_KEY_FILE is set. It needs TLS_CERT_FILE, which is not.',
+  )
+})
+
+test('[LINE-30] a key of the line that will not do is refused in one line that says the rule, never the key', () => {
+  expect(refusal({ APIKEY: 'hunter2hunter2' })).toBe(
+    'APIKEY holds a key of 14 characters. It accepts one key or several separated by commas, each of at least ' +
+      '72 characters of A-Z, a-z, 0-9, _ and -, letters among them.',
+  )
+  for (const wrong of ['7'.repeat(72), `${'x'.repeat(72)}&`, `${'x'.repeat(72)},${'é'.repeat(72)}`])
+    expect(refusal({ APIKEY: wrong })).toMatch(/^APIKEY holds (a key|2 keys, one) without a letter, or with /)
 })
 
 test('a way to prove an id, a webhook or a TURN provider without what it needs is refused in one line', () => {

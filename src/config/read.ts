@@ -118,8 +118,18 @@ function checkTogether(config: Config, origins: Setup['origins']): void {
   if (config.JOIN_WINDOW > config.MAX_JOIN_WINDOW) refuse('JOIN_WINDOW', 'at most', 'MAX_JOIN_WINDOW')
   if (config.MAX_MESSAGE_BYTES > config.BYTES_PER_MINUTE)
     refuse('MAX_MESSAGE_BYTES', 'at most', 'BYTES_PER_MINUTE')
-  if (config.API_KEY?.some((key) => config.ADMIN_KEY?.includes(key))) {
-    throw new ConfigError('ADMIN_KEY has a key that is also in API_KEY. It accepts keys of its own.')
+  for (const [name, other] of [
+    ['ADMIN_KEY', 'API_KEY'],
+    ['APIKEY', 'API_KEY'],
+    ['APIKEY', 'ADMIN_KEY'],
+  ] as const) {
+    if (config[other]?.some((key) => config[name]?.includes(key)))
+      throw new ConfigError(`${name} has a key that is also in ${other}. It accepts keys of its own.`)
+  }
+  if ((config.TLS_CERT_FILE === null) !== (config.TLS_KEY_FILE === null)) {
+    const [set, missing] =
+      config.TLS_KEY_FILE === null ? ['TLS_CERT_FILE', 'TLS_KEY_FILE'] : ['TLS_KEY_FILE', 'TLS_CERT_FILE']
+    throw new ConfigError(`${set} is set. It needs ${missing}, which is not.`)
   }
   if (config.DIRECT_IDENTITY === 'jwt' && (config.JWT_SECRET === null) === (config.JWKS_URL === null)) {
     const are = config.JWT_SECRET === null ? 'neither is' : 'both are'
@@ -170,7 +180,7 @@ function oddities(config: Config, origins: Setup['origins']): string[] {
       )
     }
   }
-  const guessable = ['API_KEY', 'ADMIN_KEY', 'JWT_SECRET', 'WEBHOOK_SECRET', 'TURN_SECRET'] as const
+  const guessable = ['API_KEY', 'APIKEY', 'ADMIN_KEY', 'JWT_SECRET', 'WEBHOOK_SECRET', 'TURN_SECRET'] as const
   for (const name of guessable) {
     if (config[name]?.some((key) => new Set(key).size < FEW_CHARACTERS))
       found.push(`${name} is easy to guess.`)

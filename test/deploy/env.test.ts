@@ -13,10 +13,11 @@ const entries = [...text.matchAll(/^(#?)([A-Z_]+)=(.*)$/gm)].map(([, mark, name 
   ready: mark === '',
 }))
 
-/** The table "Environment Variables" of the reference document. */
+/** The table "Environment Variables" of the reference document for rides, and the variable of the one for the line. */
 const DOCUMENT: Record<string, string> = {
   SERVER_ADDR: '127.0.0.1:47880',
   API_KEY: '',
+  APIKEY: '',
   LOG_LEVEL: 'info',
   MAX_MESSAGE_BYTES: '4096',
   HEARTBEAT_INTERVAL: '20s',
