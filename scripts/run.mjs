@@ -110,7 +110,7 @@ async function check() {
 
 async function test(group) {
   const { installTools, runTests } = await import('./test.mjs')
-  const failed = (await ensureInstalled()) || (await installTools(root, log)) || (await ensureBuilt())
+  const failed = (await ensureInstalled()) || (await installTools(root, log, group)) || (await ensureBuilt())
   if (failed) {
     process.stdout.write('0 passed, 1 failed\n')
     return 1

@@ -9,12 +9,13 @@ import { run } from './process.mjs'
  */
 const GROUPS = [
   { name: 'soak', has: (file) => file.startsWith('test/soak/'), timeout: 3_600_000, onlyIfNamed: true },
+  { name: 'ear', has: (file) => file.startsWith('test/ear/'), timeout: 600_000, onlyIfNamed: true },
   { name: 'unit', has: (file) => file.startsWith('src/'), timeout: 5_000 },
   { name: 'browser', has: (file) => file.startsWith('test/browser/'), timeout: 60_000 },
   { name: 'fault', has: (file) => file.startsWith('test/fault/'), timeout: 60_000 },
   { name: 'server', has: () => true, timeout: 20_000 },
 ]
-const ORDER = ['unit', 'server', 'fault', 'browser', 'soak']
+const ORDER = ['unit', 'server', 'fault', 'browser', 'soak', 'ear']
 const LIMIT_MS = 9.5 * 60_000
 const CI = process.env.CI === 'true'
 
@@ -29,7 +30,9 @@ export async function runTests({ root, bun, group, args, log }) {
   const files = [...testFiles(root, 'src'), ...testFiles(root, 'test')].filter(
     (file) => filters.length === 0 || filters.some((filter) => file.includes(filter)),
   )
-  const deadline = group === 'soak' ? undefined : Date.now() + LIMIT_MS - performance.now()
+  const deadline = GROUPS.find(({ name }) => name === group)?.onlyIfNamed
+    ? undefined
+    : Date.now() + LIMIT_MS - performance.now()
   const total = { passed: 0, failed: 0, skipped: 0 }
   const failures = []
   const skips = []
@@ -159,12 +162,13 @@ function testFiles(root, folder) {
 }
 
 /**
- * Programs the tests drive (scripts/tools.json: program → Debian package). As root on Debian the missing ones are
- * installed; elsewhere a line says what is missing, and the tests that need it say so again. Never fails: what is
- * still missing is a skipped test, or under CI=true a failed one.
+ * Programs the tests drive (scripts/tools.json: program → Debian package, and ear-tools.json for that group). As root
+ * on Debian the missing ones are installed; elsewhere a line says what is missing, and the tests that need it say so
+ * again. Never fails: what is still missing is a skipped test, or under CI=true a failed one.
  */
-export async function installTools(root, log) {
-  const tools = Object.entries(JSON.parse(readFileSync(join(root, 'scripts/tools.json'), 'utf8')))
+export async function installTools(root, log, group) {
+  const lists = ['scripts/tools.json', ...(group === 'ear' ? ['scripts/ear-tools.json'] : [])]
+  const tools = lists.flatMap((file) => Object.entries(JSON.parse(readFileSync(join(root, file), 'utf8'))))
   const missing = () => tools.filter(([program]) => !present(program)).map(([, debian]) => debian)
   const packages = missing()
   if (packages.length === 0) return 0

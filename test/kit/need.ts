@@ -1,7 +1,11 @@
-// Real programs that tests drive. Which there are, and the Debian package of each, is in scripts/tools.json;
+// Real programs that tests drive. Which there are, and the Debian package of each, is in scripts/tools.json and
+// ear-tools.json;
 // `npm test` installs them where it can.
 import { describe, test } from 'bun:test'
-import tools from '../../scripts/tools.json'
+import earTools from '../../scripts/ear-tools.json'
+import everyTools from '../../scripts/tools.json'
+
+const tools = { ...everyTools, ...earTools }
 
 export type Tool = keyof typeof tools
 

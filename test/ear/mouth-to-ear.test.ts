@@ -1,0 +1,104 @@
+/**
+ * How long sound takes from a mouth to an ear, through real sound servers and real browsers: the floor that the devices
+ * set, a call as browsers make them, and the line, in one run.
+ */
+import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Browser, Page } from 'playwright-core'
+import { delays, median, onsets, quantile } from '../kit/hearing.ts'
+import { describeWith, need } from '../kit/need.ts'
+import { pings } from '../kit/ping.ts'
+import { realSound } from './browsers.ts'
+import { callByWebRtc, emptyPages, hearOneself } from './calls.ts'
+import { Pulse, SAMPLE_RATE } from './pulse.ts'
+
+/** Of the recording, and how much of its beginning is not counted: buffers find their level. */
+const SECONDS = 25
+const SETTLES = 6
+const REPORT = join(import.meta.dir, '../../.cache/ear')
+
+interface Row {
+  readonly path: string
+  readonly median: number
+  readonly p95: number
+  readonly least: number
+  readonly most: number
+  readonly pings: number
+}
+
+describeWith('pulseaudio', 'mouth to ear', (pulseaudio) => {
+  const chromium = need('chromium') ?? ''
+  const rows: Row[] = []
+  const opened: Browser[] = []
+  const empty = emptyPages()
+  const voice = pings(SAMPLE_RATE, 1_000, SECONDS + 5)
+  let pulse: Pulse
+
+  beforeAll(async () => {
+    pulse = await Pulse.start(pulseaudio)
+  })
+
+  afterEach(async () => {
+    for (const browser of opened.splice(0)) await browser.close()
+  })
+
+  afterAll(async () => {
+    await pulse?.close()
+    empty.close()
+    report(rows)
+  })
+
+  async function page(source: 'mic' | 'mic2', sink: 'ear' | 'void', url = empty.url): Promise<Page> {
+    const browser = await realSound(chromium, pulse.env(source, sink))
+    opened.push(browser)
+    const context = await browser.newContext()
+    const it = await context.newPage()
+    await it.goto(url)
+    return it
+  }
+
+  async function measure(path: string): Promise<Row> {
+    const { mouth, ear } = await pulse.record(voice, SECONDS)
+    const times = (samples: Float32Array) =>
+      onsets(samples, SAMPLE_RATE)
+        .map(({ index }) => (1_000 * index) / SAMPLE_RATE)
+        .filter((at) => at > SETTLES * 1_000)
+    const found = delays(times(mouth), times(ear))
+    const row = {
+      path,
+      median: median(found),
+      p95: quantile(found, 0.95),
+      least: Math.min(...found),
+      most: Math.max(...found),
+      pings: found.length,
+    }
+    rows.push(row)
+    return row
+  }
+
+  test('the floor: one page, microphone to speaker', async () => {
+    await hearOneself(await page('mic', 'ear'))
+    expect((await measure('device floor')).pings).toBeGreaterThan(SECONDS - SETTLES - 4)
+  })
+
+  test('a call by WebRTC', async () => {
+    const [from, to] = [await page('mic', 'void'), await page('mic2', 'ear')]
+    await callByWebRtc(from, to)
+    expect((await measure('WebRTC, Opus')).pings).toBeGreaterThan(SECONDS - SETTLES - 4)
+  })
+})
+
+function report(rows: readonly Row[]): void {
+  const table = [
+    '| path | median ms | p95 | range | pings |',
+    '|---|---|---|---|---|',
+    ...rows.map(
+      (row) =>
+        `| ${row.path} | ${row.median.toFixed(1)} | ${row.p95.toFixed(1)} | ${row.least.toFixed(1)}-${row.most.toFixed(1)} | ${row.pings} |`,
+    ),
+  ].join('\n')
+  console.log(`\n${table}\n`)
+  mkdirSync(REPORT, { recursive: true })
+  writeFileSync(join(REPORT, 'mouth-to-ear.md'), `${table}\n`)
+}
