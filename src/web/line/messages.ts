@@ -169,3 +169,15 @@ export interface Played {
   readonly concealedMs: number
   readonly cutMs: number
 }
+
+/** What the processors of the worklets are registered as. */
+export const PLAYOUT_PROCESSOR = 'line-playout'
+export const CAPTURE_PROCESSOR = 'line-capture'
+
+/**
+ * The one message from the page to a processor, by the port of its node: its end of the channel to the worker,
+ * transferred. All else goes through that.
+ */
+export interface ToProcessor {
+  readonly worker: MessagePort
+}
