@@ -57,6 +57,17 @@ describe('a leg that resumes', () => {
     for (const text of names(1, BUFFER_FRAMES)) outbox.hold(text)
     outbox.holdNotice('notice')
     expect(outbox.resume(0)).toEqual({ frames: names(1, BUFFER_FRAMES), gap: true })
+    outbox.heard()
+    expect(outbox.resume(BUFFER_FRAMES)).toEqual({ frames: [], gap: false })
+  })
+
+  test('[RIDE-18] is told of a gap again when the answer that said so was lost', () => {
+    const outbox = sent(BUFFER_FRAMES + 1)
+    expect(outbox.resume(0)).toMatchObject({ gap: true })
+    expect(outbox.isUnheard).toBe(true)
+    expect(outbox.resume(0)).toEqual({ frames: names(2, BUFFER_FRAMES + 1), gap: true })
+    outbox.heard()
+    expect(outbox.isUnheard).toBe(false)
     expect(outbox.resume(BUFFER_FRAMES)).toEqual({ frames: [], gap: false })
   })
 
@@ -66,6 +77,7 @@ describe('a leg that resumes', () => {
     outbox.hold('new')
     expect(outbox.resume(7)).toEqual({ frames: ['new'], gap: true })
     expect(outbox.resume(9)).toBeNull()
+    outbox.heard()
     expect(outbox.resume(7)).toEqual({ frames: ['new'], gap: false })
   })
 })
@@ -148,7 +160,7 @@ type Command =
   /** So many things on the wire arrive; pongs come back at once. */
   | { is: 'arrive'; count: number }
   | { is: 'cut' }
-  | { is: 'resume' }
+  | { is: 'resume'; answered: boolean }
 
 class TwoEnds {
   readonly #outbox = new Outbox()
@@ -181,7 +193,7 @@ class TwoEnds {
         this.#wire = []
         return
       case 'resume':
-        this.#resume()
+        this.#resume(command.answered)
     }
   }
 
@@ -197,7 +209,8 @@ class TwoEnds {
     }
   }
 
-  #resume(): void {
+  /** `answered`: the answer arrives, and the client says something; otherwise the connection is lost before that. */
+  #resume(answered: boolean): void {
     // A connection that was half open: its end has not been noticed on this side.
     this.#wire = []
     this.#connected = true
@@ -210,6 +223,11 @@ class TwoEnds {
     must(replay.gap || replay.frames.length === missed.length, 'what is missing is a gap')
     const late = missed.slice(missed.length - replay.frames.length)
     must(Bun.deepEquals(replay.frames, late), 'what comes is the end of what was missed, in order')
+    if (!answered) {
+      this.#connected = false
+      return
+    }
+    this.#outbox.heard()
     // Both ends go on from here, and count what was lost as if it had never been.
     this.#taken = [...this.#got, ...replay.frames]
     this.#wire = replay.frames.map((text) => ({ is: 'frame', text }))
@@ -230,14 +248,14 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 3, arbitrary: fc.constant<Command>({ is: 'ping' }) },
   { weight: 6, arbitrary: fc.nat(20).map((count): Command => ({ is: 'arrive', count })) },
   { weight: 1, arbitrary: fc.constant<Command>({ is: 'cut' }) },
-  { weight: 2, arbitrary: fc.constant<Command>({ is: 'resume' }) },
+  { weight: 2, arbitrary: fc.boolean().map((answered): Command => ({ is: 'resume', answered })) },
 )
 
 test('nothing is lost unsaid, doubled or out of order, whatever is cut when', () => {
   const lives = fc.property(fc.array(command, { maxLength: 200, size: 'max' }), (commands) => {
     const ends = new TwoEnds()
     for (const each of commands) ends.do(each)
-    ends.do({ is: 'resume' })
+    ends.do({ is: 'resume', answered: true })
   })
   fc.assert(lives, { numRuns: 1000, includeErrorInReport: true })
 }, 30_000)

@@ -29,6 +29,8 @@ export class Outbox {
   #notices: Set<string> | null = null
   /** A notice found no room. */
   #overflowed = false
+  /** It was taken up, and the client has not been heard since: what the answer said of gaps, which may have been lost. */
+  #unheard: { readonly gap: boolean } | null = null
   readonly #mostChars: number
 
   /** Keeps at most so many characters, sent and waiting. */
@@ -68,6 +70,7 @@ export class Outbox {
   restart(): readonly string[] {
     const frames = this.#newest(this.#waiting).filter((text) => this.#notices?.has(text) !== true)
     this.#reset(0)
+    this.#unheard = null
     return frames
   }
 
@@ -81,8 +84,9 @@ export class Outbox {
     const missed = base === null ? 0 : base - received
     const kept = this.#kept - this.#waiting
     const frames = this.#newest(Math.min(missed, kept) + this.#waiting)
-    const gap = base === null || missed > kept || this.#overflowed
+    const gap = base === null || missed > kept || this.#overflowed || this.#unheard?.gap === true
     this.#reset(received)
+    this.#unheard = { gap }
     for (const text of frames) this.sent(text)
     return { frames, gap }
   }
@@ -90,7 +94,18 @@ export class Outbox {
   /** The process that counted is gone; whatever the leg says it received is believed once. */
   forget(): void {
     this.#reset(0)
+    this.#unheard = null
     this.#sent = null
+  }
+
+  /** The client has said something: the answer to its `resume` has arrived. */
+  heard(): void {
+    this.#unheard = null
+  }
+
+  /** Taken up, and not heard since. */
+  get isUnheard(): boolean {
+    return this.#unheard !== null
   }
 
   /** A ping follows the last frame sent. */

@@ -43,7 +43,7 @@ export class Device {
   identity: string | null
   /** Its own key in the directory, as it stands. */
   key: DirectoryKey | null
-  /** How often it came in; its resume token is good for the last time only. */
+  /** How often it came in: the number of its resume token. */
   generation = 1
   /** Ids whose key it looked up, oldest first; null while there is none. */
   watching: Set<string> | null = null
@@ -98,13 +98,18 @@ export class Device {
     return true
   }
 
-  /** The client is back on another connection. Null when it claims more frames than were sent; then nothing changed. */
-  back(peer: Peer, received: number): Replay | null {
-    const replay = this.#outbox.resume(received)
+  /**
+   * The client is back on another connection, with the token of this generation. Null when that is not good, or when it
+   * claims more frames than were sent; then nothing changed.
+   */
+  back(peer: Peer, generation: number, received: number): Replay | null {
+    // The answer to the last try may have been lost, and the new token with it.
+    const isRetry = this.#outbox.isUnheard && generation === this.generation - 1
+    const replay = generation === this.generation || isRetry ? this.#outbox.resume(received) : null
     if (replay === null) return null
     const before = this.#peer
     this.#peer = peer
-    this.generation++
+    this.generation = generation + 1
     this.#endGrace()
     before?.close(codes.taken_over.close, 'taken_over')
     return replay
@@ -116,6 +121,11 @@ export class Device {
     const peer = this.#peer
     this.#peer = null
     peer?.close(code, reason)
+  }
+
+  /** The client has said something: it has its resume token. */
+  heard(peer: Peer): void {
+    if (this.#peer === peer) this.#outbox.heard()
   }
 
   pinged(): void {

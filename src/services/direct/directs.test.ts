@@ -162,7 +162,7 @@ class Schedule {
     if (device === undefined) return
     const client = Client.on(this.world)
     const token = stale
-      ? device.client.resumeToken.replace(/\d+$/, (last) => String(Number(last) - 1))
+      ? device.client.resumeToken.replace(/\d+$/, (last) => String(Number(last) - 2))
       : device.client.resumeToken
     const { received } = device.client
     client.say('RESUME', { resumeToken: token, received })

@@ -283,15 +283,31 @@ describe('resume and the end of the grace', () => {
     },
   )
 
-  test('[DIRECT-9] of two that resume with one token the first wins', async () => {
+  test('[DIRECT-9] of two that resume with one token the first wins, once it has said something', async () => {
     const { world, caller, callee, callId } = await answered()
     caller.phone.end()
     const one = Client.on(world).resume(caller)
-    const two = Client.on(world).resume(caller)
     expect(one.heard()).toEqual(['RESUMED'])
+    one.say('PING')
+    expect(one.heard()).toEqual(['PONG'])
+    const two = Client.on(world).resume(caller)
     expect(two.heard()).toEqual(['RESUME_FAILED'])
     expect(callee.heard()).toEqual(['PEER_RECONNECTING', 'PEER_RESUMED'])
     one.say('CALL_END', { callId })
+    await nothingLeft(world)
+  })
+
+  test('[DIRECT-9] an answer to RESUME that is lost costs nothing: the token is good again, as often as it takes', async () => {
+    const { world, caller, callee, callId } = await answered()
+    caller.phone.end()
+    callee.say('ICE_CANDIDATE', { callId, candidate: 'x' })
+    for (let lost = 0; lost < 3; lost++) Client.on(world).resume(caller).phone.end()
+    const back = Client.on(world).resume(caller)
+    expect(back.heard()).toEqual(['RESUMED', 'ICE_CANDIDATE'])
+    const again = Client.on(world).resume(back)
+    expect(again.heard()).toEqual(['RESUMED'])
+    again.say('CALL_END', { callId })
+    expect(callee.heard().at(-1)).toBe('CALL_ENDED ended')
     await nothingLeft(world)
   })
 

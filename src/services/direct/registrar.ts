@@ -111,8 +111,8 @@ export class Registrar {
     const { tokens, metrics, came } = this.#deps
     const claim = tokens.readResume(resumeToken)
     const device = claim === null ? null : this.#stillThere(claim.device)
-    const replay = device?.generation === claim?.generation ? device?.back(peer, received) : null
-    if (device == null || replay == null) throw fail('resume_failed')
+    const replay = device === null || claim === null ? null : device.back(peer, claim.generation, received)
+    if (device === null || replay === null) throw fail('resume_failed')
     this.#seat(device)
     peer.admit({ client: device.clientId }, device)
     const { frames, gap } = replay

@@ -52,6 +52,8 @@ export class DirectSession implements Session<DirectUp> {
   #asked = 0
   /** REGISTERs that were refused. */
   #refused = 0
+  /** It resumed, and has said nothing since. */
+  #isUnheard = false
 
   constructor(peer: Peer, reception: Reception) {
     this.#peer = peer
@@ -65,6 +67,7 @@ export class DirectSession implements Session<DirectUp> {
       return false
     }
     const { device } = state
+    if (this.#isUnheard) this.#heard(device)
     const reception = this.#reception
     switch (message.type) {
       case 'ICE_CANDIDATE':
@@ -120,7 +123,10 @@ export class DirectSession implements Session<DirectUp> {
   }
 
   ponged(): void {
-    if (this.#state.at === 'registered') this.#state.device.ponged()
+    if (this.#state.at !== 'registered') return
+    const { device } = this.#state
+    if (this.#isUnheard) this.#heard(device)
+    device.ponged()
   }
 
   #introduce(message: DirectUp): void {
@@ -132,11 +138,17 @@ export class DirectSession implements Session<DirectUp> {
       this.#hello()
     } else if (message.type === 'RESUME') {
       this.#state = { at: 'registered', device: this.#reception.resume(message.payload, this.#peer) }
+      this.#isUnheard = true
     } else if (message.type === 'REGISTER') {
       this.#register(message.payload)
     } else {
       throw fail('not_registered')
     }
+  }
+
+  #heard(device: Device): void {
+    this.#isUnheard = false
+    device.heard(this.#peer)
   }
 
   #hello(): void {

@@ -28,7 +28,7 @@ export interface RideDetail {
   readonly users: readonly [string, string]
   readonly metadata: Record<string, unknown> | null
   readonly createdAt: Millis
-  /** How often each leg came in; its resume token is good for the last time only. */
+  /** How often each leg came in: the number of its resume token. */
   readonly generations: readonly [number, number]
   readonly initiatedBy: Side | null
 }
@@ -123,7 +123,7 @@ export class Ride {
   ): void {
     const seat = this.#seats[side]
     this.#firstJoinAt ??= this.#world.clock.now()
-    const generation = this.#sit(side, peer)
+    const generation = this.#sit(side, peer, this.#detail.generations[side] + 1)
     const waited = seat.outbox.restart()
     const { users, rideId } = this.#detail
     const authenticated = {
@@ -140,14 +140,25 @@ export class Ride {
     for (const text of waited) this.#deliver(seat, text)
   }
 
-  /** The client that sat there comes back on another connection, having got `received` frames. */
-  resume(side: Side, peer: Peer, received: number, token: (generation: number) => string): void {
+  /**
+   * The client that sat there comes back on another connection, with the token of this generation and having got
+   * `received` frames. Throws `resume_failed`.
+   */
+  resume(
+    { side, generation }: { side: Side; generation: number },
+    peer: Peer,
+    received: number,
+    token: (generation: number) => string,
+  ): void {
     const seat = this.#seats[side]
-    const replay = seat.outbox.resume(received)
+    const current = this.#detail.generations[side]
+    // The answer to the last try may have been lost, and the new token with it.
+    const isRetry = seat.outbox.isUnheard && generation === current - 1
+    const replay = generation === current || isRetry ? seat.outbox.resume(received) : null
     if (replay === null) throw fail('resume_failed')
-    const generation = this.#sit(side, peer)
+    const next = this.#sit(side, peer, generation + 1)
     const { frames, gap } = replay
-    const resumed = { type: 'resumed', replayed: frames.length, resume_token: token(generation) } as const
+    const resumed = { type: 'resumed', replayed: frames.length, resume_token: token(next) } as const
     peer.send(write(gap ? { ...resumed, gap } : resumed))
     for (const text of frames) peer.send(text)
     this.#world.metrics.resumed('ride')
@@ -188,6 +199,11 @@ export class Ride {
     this.apply({ is: goodbye ? 'leave' : 'drop', side })
   }
 
+  /** The client in the leg has said something: it has its resume token. */
+  heard(side: Side): void {
+    this.#seats[side].outbox.heard()
+  }
+
   /** Every frame sent to the leg so far is followed by a ping, or its pong came. */
   pinged(side: Side): void {
     this.#seats[side].outbox.mark()
@@ -212,12 +228,11 @@ export class Ride {
     }
   }
 
-  #sit(side: Side, peer: Peer): number {
+  #sit(side: Side, peer: Peer, generation: number): number {
     const seat = this.#seats[side]
     const before = seat.peer
     seat.peer = peer
     before?.close(codes.taken_over.close, 'taken_over')
-    const generation = this.#detail.generations[side] + 1
     const [driver, passenger] = this.#detail.generations
     this.#detail = {
       ...this.#detail,

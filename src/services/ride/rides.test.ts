@@ -29,6 +29,8 @@ interface Line {
   readonly resuming: Life | null
   /** The phone has given this line up for another, and reads it no more. */
   abandoned: boolean
+  /** The server may have heard something on it since it was taken up. */
+  isHeard: boolean
   /** Number of the next frame when the server let it in. */
   seatedAt: number | null
   /** Numbers of the frames that waited for it then. */
@@ -90,6 +92,7 @@ class Schedule {
         break
       case 'restart':
         this.world.restart(move.how)
+        for (const line of this.#lines) line.isHeard = true
         this.#held.clear()
         break
       default: {
@@ -103,6 +106,7 @@ class Schedule {
 
   #on(line: Line, move: Move & { line: number }): void {
     const { phone } = line
+    line.isHeard = true
     switch (move.is) {
       case 'relay':
         for (let i = 0; i < move.count; i++) this.#relay(line)
@@ -152,8 +156,10 @@ class Schedule {
       if (line.life === life || line.resuming === life) line.abandoned = true
     }
     const line = this.#connect(move.call, move.side, life, true)
-    const token = move.stale ? life.token.replace(/\d+$/, (last) => String(Number(last) - 1)) : life.token
-    const last = this.#seated.get(leg(move.call, move.side))?.life === life
+    // The last but one is still good where the answer that brought the last may have been lost.
+    const token = move.stale ? life.token.replace(/\d+$/, (last) => String(Number(last) - 2)) : life.token
+    const seated = this.#seated.get(leg(move.call, move.side))
+    const last = seated?.life === life || (seated?.resuming === life && !seated.isHeard)
     const failure = line.phone.say({ type: 'resume', resume_token: token, received: life.received })
     // Asked afterwards: a call whose time is over ends when somebody comes, if its alarm has not rung yet.
     const lives = this.world.rides.view(this.#ids[move.call] ?? '') !== null
@@ -169,6 +175,7 @@ class Schedule {
       life: null,
       resuming,
       abandoned: false,
+      isHeard: false,
       seatedAt: null,
       owed: [],
     }

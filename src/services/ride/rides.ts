@@ -308,8 +308,7 @@ export class Rides {
     const ride = claim === null ? undefined : this.#find(claim.id)
     if (claim === null || ride === undefined) throw fail('resume_failed')
     const { side } = claim
-    if (ride.detail.generations[side] !== claim.generation) throw fail('resume_failed')
-    ride.resume(side, peer, message.received, (generation) => tokens.resume(ride.id, side, generation))
+    ride.resume(claim, peer, message.received, (generation) => tokens.resume(ride.id, side, generation))
     peer.admit({ session: ride.id, role: ROLES[side] }, ride.client(side))
     return { ride, side }
   }

@@ -30,6 +30,8 @@ export class RideSession implements Session<RideUp> {
   readonly #peer: Peer
   readonly #reception: Reception
   #state: State = { at: 'stranger' }
+  /** It resumed, and has said nothing since. */
+  #isUnheard = false
 
   constructor(peer: Peer, reception: Reception) {
     this.#peer = peer
@@ -43,6 +45,7 @@ export class RideSession implements Session<RideUp> {
       return false
     }
     const { ride, side } = state
+    if (this.#isUnheard) this.#heard(state)
     switch (message.type) {
       case 'ice_candidate':
       case 'answer':
@@ -78,13 +81,17 @@ export class RideSession implements Session<RideUp> {
   }
 
   ponged(): void {
-    if (this.#state.at === 'seated') this.#state.ride.ponged(this.#state.side)
+    const state = this.#state
+    if (state.at !== 'seated') return
+    if (this.#isUnheard) this.#heard(state)
+    state.ride.ponged(state.side)
   }
 
   #introduce(message: RideUp): void {
     if (this.#state.at !== 'stranger') throw fail('not_authenticated')
     if (message.type === 'resume') {
       this.#seat(this.#reception.resume(message, this.#peer))
+      this.#isUnheard = true
     } else if (message.type === 'authenticate') {
       this.#state = { at: 'asking' }
       this.#reception.authenticate(message, this.#peer, (who) => this.#seat(who))
@@ -98,6 +105,11 @@ export class RideSession implements Session<RideUp> {
     void answer.then((message) => {
       if (this.#peer.open) ride.answer(side, write(message))
     })
+  }
+
+  #heard({ ride, side }: Seated): void {
+    this.#isUnheard = false
+    if (ride.peer(side) === this.#peer) ride.heard(side)
   }
 
   #seat(who: Seated): void {
