@@ -4,6 +4,9 @@ import { join } from 'node:path'
 import { type Browser, chromium } from 'playwright-core'
 import { toneWav } from './tone.ts'
 
+/** Where nobody presses anything before there is sound. */
+const NO_GESTURE = '--autoplay-policy=no-user-gesture-required'
+
 const FLAGS = [
   '--headless=new',
   '--no-sandbox',
@@ -13,25 +16,35 @@ const FLAGS = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
-  '--autoplay-policy=no-user-gesture-required',
   // Without a network there is nobody to resolve the names that would hide local addresses.
   '--disable-features=WebRtcHideLocalIpsWithMdns',
 ]
 
 /** A browser that gives pages a microphone in which this tone is heard. `folder` takes its WAV file. */
 export function withTone(program: string, frequency: number, folder: string): Promise<Browser> {
-  const file = join(folder, `${frequency}.wav`)
-  writeFileSync(file, toneWav(frequency))
+  return withVoice(program, toneWav(frequency), folder, [NO_GESTURE])
+}
+
+/** A browser that gives pages a microphone in which this WAV file is heard, round and round. */
+export function withVoice(
+  program: string,
+  wav: Uint8Array,
+  folder: string,
+  more: string[] = [],
+): Promise<Browser> {
+  const file = join(folder, `${Bun.hash(wav)}.wav`)
+  writeFileSync(file, wav)
   return launch(program, [
     '--use-fake-ui-for-media-stream',
     '--use-fake-device-for-media-stream',
     `--use-file-for-fake-audio-capture=${file}`,
+    ...more,
   ])
 }
 
 /** A browser whose person says no to everything. */
 export function refusing(program: string): Promise<Browser> {
-  return launch(program, ['--use-fake-device-for-media-stream', '--deny-permission-prompts'])
+  return launch(program, [NO_GESTURE, '--use-fake-device-for-media-stream', '--deny-permission-prompts'])
 }
 
 function launch(program: string, more: string[]): Promise<Browser> {

@@ -6,13 +6,15 @@ const PAUSE_MS = 80
 /** Louder than this is sound: above the noise of 16 bits and dither, far below a voice. */
 const STILL = 0.01
 const REFINE_MS = 4
+/** Of a chirp that was heard through codecs and over gaps, and not of anything else. */
+const LIKENESS = 0.5
 
 /** Recorded sound whose samples have a time, on a clock that both ends of a call on this machine share. */
 export interface Recording {
   readonly samples: Float32Array
   readonly sampleRate: number
   /** Time of the sample, in ms. Samples that the recorder missed are a step in it. */
-  timeOf(index: number): number
+  readonly timeOf: (index: number) => number
 }
 
 /**
@@ -83,19 +85,19 @@ export interface Onset {
   readonly correlation: number
 }
 
-/** Pings in the order in which they are heard. One that is cut off at the end is left out. */
+/** Pings in the order in which they are heard: what begins after a pause, and is rather a chirp than not. */
 export function onsets(samples: Float32Array, sampleRate: number, still = STILL): Onset[] {
   const pattern = chirp(sampleRate)
   const pause = (PAUSE_MS / 1_000) * sampleRate
   const found: Onset[] = []
-  let lastLoud = Number.NEGATIVE_INFINITY
+  // What sounds from the first sample on did not begin with it.
+  let lastLoud = 0
   for (let i = 0; i + pattern.length * 1.1 < samples.length; i++) {
     if (Math.abs(samples[i] ?? 0) < still) continue
-    if (i - lastLoud > pause && (lastLoud >= 0 || i > pause))
-      found.push(refine(samples, pattern, i, sampleRate))
+    if (i - lastLoud > pause) found.push(refine(samples, pattern, i, sampleRate))
     lastLoud = i
   }
-  return found
+  return found.filter(({ correlation }) => correlation > LIKENESS)
 }
 
 /** The place near by where the chirp fits best. */
@@ -132,11 +134,9 @@ export function delays(said: readonly number[], heard: readonly number[]): numbe
   })
 }
 
-/** Times of the pings in a recording whose shape is that of the chirp at least so much. */
-export function pingTimes(recording: Recording, correlation = 0.6): number[] {
-  return onsets(recording.samples, recording.sampleRate)
-    .filter((onset) => onset.correlation >= correlation)
-    .map(({ index }) => recording.timeOf(index))
+/** When the pings in a recording began. */
+export function pingTimes({ samples, sampleRate, timeOf }: Recording): number[] {
+  return onsets(samples, sampleRate).map(({ index }) => timeOf(index))
 }
 
 /** The tones of the pings, each without its edges, where the whole of it was recorded. */
