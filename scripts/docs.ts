@@ -15,6 +15,7 @@ import {
   type Retry,
 } from '../src/protocol/codes.ts'
 import { DIRECT_PATH, directName } from '../src/protocol/direct.ts'
+import { LINE_PATH } from '../src/protocol/line.ts'
 import { RIDE_PATH } from '../src/protocol/ride.ts'
 import { asyncapi } from './docs/asyncapi.ts'
 import { envExample } from './docs/env-example.ts'
@@ -79,8 +80,14 @@ const codeGroups: readonly { title: string; about?: string; where: string }[] = 
   { title: `Of direct calls, on \`${DIRECT_PATH}\``, where: 'direct' },
   {
     title: 'Reasons of a close',
-    about: 'No message names them; they come as the reason of the close, on both sockets.',
+    about: 'No message names them; they come as the reason of the close, on every socket.',
     where: 'close',
+  },
+  {
+    title: `Of the line, on \`${LINE_PATH}\``,
+    about:
+      'They come as the reason of the close, and so do `message_too_large`, `draining` and `internal` there.',
+    where: 'line',
   },
   { title: 'Of HTTP alone', where: '' },
 ]

@@ -6,12 +6,21 @@
  */
 import type { TSchema } from 'typebox'
 import { options } from '../../src/config/options.ts'
-import { closesOf, codes, endReasons, NORMAL_CLOSE, type Service } from '../../src/protocol/codes.ts'
+import {
+  type Service as AnyService,
+  closesOf,
+  codes,
+  endReasons,
+  NORMAL_CLOSE,
+} from '../../src/protocol/codes.ts'
 import { DIRECT_PATH, directDown, directUp } from '../../src/protocol/direct.ts'
 import { down, RIDE_PATH, up } from '../../src/protocol/ride.ts'
 import { PROTOCOL_VERSION } from '../../src/protocol/version.ts'
 import { directDownExamples, directUpExamples, rideDown, rideUp } from './examples.ts'
 import { type Json, plain } from './schema.ts'
+
+/** The line has no messages, only frames: docs/protocol.md. */
+type Service = Exclude<AnyService, 'line'>
 
 interface Direction {
   /** `receive` and `send` are the server's. */

@@ -2,11 +2,12 @@
 import { Buffer } from 'node:buffer'
 import type { Bytes } from '../../src/audio/bytes.ts'
 import { type Control, writeControl } from '../../src/audio/control.ts'
-import { type Head, RAW_BUCKET, SealCounter, seal } from '../../src/audio/frame.ts'
+import { type Head, SealCounter, seal } from '../../src/audio/frame.ts'
 import { writeHello } from '../../src/audio/hello.ts'
 import { helloKeyOf, type Page, type Pair, pairOf, roomOf } from '../../src/audio/keys.ts'
 import { type Leaf, leafFromText } from '../../src/audio/leaf.ts'
 import { commitmentOf, wordsOf } from '../../src/audio/words.ts'
+import { RAW_BUCKET } from '../../src/protocol/line.ts'
 
 const { subtle } = crypto
 const LEAF = 'sywICvC1tnE7D5IOdPahv0NzQC-C3mpNLhluhEEW0vA'

@@ -13,8 +13,8 @@
  *     16-19  clock of the last control frame heard
  *     20-21  time since it came
  */
+import { CONTROL_SIZE } from '../protocol/line.ts'
 import type { Bytes } from './bytes.ts'
-import { CONTROL_SIZE } from './frame.ts'
 
 /** Times in ms, clocks in 0.1 ms. */
 export interface Control {

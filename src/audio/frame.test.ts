@@ -1,19 +1,7 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
-import {
-  BUCKETS,
-  bucketSize,
-  DURATIONS,
-  frameSize,
-  type Head,
-  open,
-  RATES,
-  RAW_BUCKET,
-  readHeader,
-  SealCounter,
-  seal,
-  writeHeader,
-} from './frame.ts'
+import { BUCKETS, bucketSize, DURATIONS, RATES, RAW_BUCKET } from '../protocol/line.ts'
+import { frameSize, type Head, open, readHeader, SealCounter, seal, writeHeader } from './frame.ts'
 import type { Direction } from './keys.ts'
 
 const { subtle } = crypto

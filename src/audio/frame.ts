@@ -14,37 +14,26 @@
  * The relay reads headers. So nothing in them follows the voice: being muted is told in the control frame, sealed, and
  * the size of an audio frame is that of its bucket, to the byte.
  */
+import {
+  AUDIO_TYPE,
+  BUCKETS,
+  bucketSize,
+  CONTROL_SIZE,
+  CONTROL_TYPE,
+  DURATIONS,
+  type Format,
+  HEADER_SIZE,
+  OVERHEAD,
+  RATES,
+  RAW_BUCKET,
+  TAG_SIZE,
+} from '../protocol/line.ts'
 import { type Bytes, concat } from './bytes.ts'
 import type { Direction } from './keys.ts'
-
-export const AUDIO_TYPE = 0x02
-export const CONTROL_TYPE = 0x03
-
-/** Samples a second. */
-export const RATES = [200_000, 96_000, 48_000, 24_000, 16_000] as const
-/** Milliseconds. */
-export const DURATIONS = [2.5, 5, 10, 20] as const
-/** Sizes of the audio before sealing, as divisors of the raw size. Raw audio is always in the last one. */
-export const BUCKETS = [4, 3, 2, 1] as const
-export const RAW_BUCKET = 3
-/** Bytes of a control frame before sealing. */
-export const CONTROL_SIZE = 64
-
-export const HEADER_SIZE = 24
-export const TAG_SIZE = 16
-const OVERHEAD = HEADER_SIZE + TAG_SIZE
 
 const VERSION = 0b01
 const PACKED = 1 << 4
 const GAP = 1 << 3
-
-/** What an audio frame holds; the indexes are of the tables above. */
-export interface Format {
-  readonly rate: number
-  readonly duration: number
-  readonly bucket: number
-  readonly packed: boolean
-}
 
 /** What the sender says of a frame. */
 export type Head =
@@ -64,16 +53,6 @@ export interface Addressed {
 
 /** `size`: not what type and format say. `header`: a value, or a bit, that there is not. */
 export type FrameRefusal = 'size' | 'header'
-
-/** Bytes of the audio of a frame before sealing. */
-export function bucketSize({ rate, duration, bucket }: Omit<Format, 'packed'>): number {
-  return Math.ceil(rawSize({ rate, duration }) / (BUCKETS[bucket] ?? 1))
-}
-
-/** Bytes of the samples of a frame, 16 bits each. */
-export function rawSize({ rate, duration }: Pick<Format, 'rate' | 'duration'>): number {
-  return ((RATES[rate] ?? 0) * (DURATIONS[duration] ?? 0) * 2) / 1000
-}
 
 /** Bytes of the whole frame on the wire. */
 export function frameSize(head: Head): number {

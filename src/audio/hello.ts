@@ -8,11 +8,11 @@
  *     2     flags: 1 = answer me    85-87  zero
  *     3     capabilities            88-119 HMAC-SHA-256 (hello key, bytes 0 to 87)
  */
+import { HELLO_SIZE, HELLO_TYPE } from '../protocol/line.ts'
 import { type Bytes, concat, same } from './bytes.ts'
 import { type Face, faceBytes } from './keys.ts'
 
-export const HELLO_TYPE = 0x01
-export const HELLO_SIZE = 120
+export { HELLO_SIZE, HELLO_TYPE }
 
 const VERSION = 1
 const ANSWER_ME = 1

@@ -1,7 +1,7 @@
 import { expect, test } from 'bun:test'
-import { RAW_BUCKET } from './frame.ts'
+import { bucketBytes, RAW_BUCKET } from '../protocol/line.ts'
 import { Unpacker } from './pack.ts'
-import { BUCKET_HOLD, BucketPacker, bucketBytes, FIRST_BUCKET } from './pack-bucket.ts'
+import { BUCKET_HOLD, BucketPacker, FIRST_BUCKET } from './pack-bucket.ts'
 
 const SAMPLES = 2_000
 const silence = new Int16Array(SAMPLES)

@@ -2,18 +2,13 @@
  * Which of four fixed sizes a frame is padded to. Sizes that followed the voice would tell what is said in spite of the
  * encryption, so a call has one size, and changes it only for good reason and for long.
  */
-import { BUCKETS, RAW_BUCKET } from './frame.ts'
+import { bucketBytes, RAW_BUCKET } from '../protocol/line.ts'
 import { Packer, writeRaw } from './pack.ts'
 
 /** A third of raw: speech at 200 kHz takes a fifth on average and hardly ever more than this. */
 export const FIRST_BUCKET = 1
 /** How long a call stays with a size after the last frame that needed it, in milliseconds. */
 export const BUCKET_HOLD = 10_000
-
-/** Bytes of so many samples in this bucket, from 0, a quarter of raw, to 3, all of it. */
-export function bucketBytes(samples: number, bucket: number): number {
-  return Math.ceil((2 * samples) / (BUCKETS[bucket] ?? 1))
-}
 
 /** Puts the frames of a call into buckets, without allocating. */
 export class BucketPacker {

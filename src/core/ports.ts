@@ -9,19 +9,12 @@ import type { Call, EndedBy } from './call.ts'
 import type { CallId, Millis } from './ids.ts'
 import type { Kind } from './kinds.ts'
 
-/** The other end of one connection. */
-export interface Peer {
+/** The other end of one connection, whatever is spoken on it. */
+export interface Remote {
   /** Short, for logs; says nothing about the person. */
   readonly id: string
-  /**
-   * Sends one text frame after those before it. False when it will not arrive: the connection is closed, or it reads
-   * so slowly that it is being closed (`slow_reader`) and `closed` follows.
-   */
-  send(text: string): boolean
   /** False once either end has begun to close. */
   readonly open: boolean
-  /** Tells the peer what was wrong with something it asked earlier, and closes if the code's row says so. */
-  refuse(failure: Failure): void
   /** Closes with a code and its name, after what was sent before. Repeated calls do nothing. */
   close(code: number, reason: string): void
   /**
@@ -31,6 +24,25 @@ export interface Peer {
   admit(context: object, client?: object): void
   /** Asks for a sign of life; says once, within `PROBE_TIMEOUT`, whether one came. */
   probe(verdict: (alive: boolean) => void): void
+}
+
+/** One that speaks in messages. */
+export interface Peer extends Remote {
+  /**
+   * Sends one text frame after those before it. False when it will not arrive: the connection is closed, or it reads
+   * so slowly that it is being closed (`slow_reader`) and `closed` follows.
+   */
+  send(text: string): boolean
+  /** Tells the peer what was wrong with something it asked earlier, and closes if the code's row says so. */
+  refuse(failure: Failure): void
+}
+
+/** One that bytes are carried for. Frames arrive in the order they were sent in. */
+export interface BytesPeer extends Remote {
+  /** Sends a frame that must arrive. False when it will not, as with `Peer.send`. */
+  send(bytes: Uint8Array): boolean
+  /** Sends a frame if the peer keeps up with what it is sent. False when it was left out. */
+  offer(bytes: Uint8Array): boolean
 }
 
 /** What happens to a call that the log must know. Told in order for each call. */
@@ -209,14 +221,22 @@ export interface Log {
 /** Taken; not taken and to be tried again; not taken; never tried, since too many waited. */
 export type WebhookOutcome = 'delivered' | 'retried' | 'given_up' | 'dropped'
 
+/**
+ * Why a frame of the line went no further: nobody is in the other seat; its reader has fallen behind; there was more
+ * sound than time; it is no frame of the protocol.
+ */
+export type DropCause = 'alone' | 'slow_reader' | 'rate' | 'wrong'
+
 /** What is counted. Labels come from closed sets only, so the number of series is bounded. */
 export interface Metrics {
   callOpened(kind: Kind): void
   /** A call became active so many milliseconds after its first leg came in. */
   callConnected(kind: Kind, setUp: Millis): void
   callEnded(kind: Kind, reason: EndReason): void
-  /** A frame was forwarded. Called for every frame; costs an increment. */
-  relayed(kind: Kind): void
+  /** A frame was forwarded. Called for every frame; costs an increment, and of one of bytes their sum. */
+  relayed(kind: Kind, bytes?: number): void
+  /** A frame of the line was not. Called for every such frame; costs an increment. */
+  dropped(cause: DropCause): void
   /** Time from getting a frame to having handed it on, of a sample of the frames. */
   relayTook(kind: Kind, took: Millis): void
   /** Something was refused or cut off, by cause. */

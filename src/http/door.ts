@@ -3,6 +3,7 @@
  * listening socket of the server and hands upgrades to the WebSocket door, which it knows only as `Sockets`.
  */
 import type { Server, WebSocketHandler } from 'bun'
+import type { Query } from '../core/door.ts'
 import type { Log, Metrics } from '../core/ports.ts'
 import { Failure, fail } from '../protocol/codes.ts'
 import { failure, refuse } from './answer.ts'
@@ -15,6 +16,8 @@ export interface Arrival {
   readonly id: string
   /** Address of the client. */
   readonly address: string
+  /** What it asked for in the address; never for the log. */
+  readonly query: Query
   /** The client has said who it is: its address gets the attempt back. */
   readonly giveBack: () => void
 }
@@ -23,6 +26,10 @@ export interface Arrival {
 export interface Sockets<Data> {
   readonly paths: readonly string[]
   readonly size: number
+  /** Who may connect on a path: anybody, or who shows an API key of the line as `?apikey=`. */
+  accessOf(path: string): 'anybody' | 'line'
+  /** Whether the address says what its path wants. Throws a Failure. */
+  check(path: string, query: Query): void
   /** Answers a handshake; false when the runtime does not take it for one. */
   upgrade(request: Request, server: Server<Data>, path: string, arrival: Arrival): boolean
   handlers(): WebSocketHandler<Data>
@@ -136,7 +143,8 @@ export class HttpDoor<Data> {
     const client = gate.client(socket, request.headers)
     const giveBack = gate.admitConnection(request.headers, client, gate.siteOf(request, socket))
     if (sockets.size >= maxConnections) throw fail('overloaded', undefined, { retryAfter: 5_000 })
-    const arrival = { id: newConnectionId(), address: client, giveBack }
+    sockets.check(url.pathname, url.searchParams)
+    const arrival = { id: newConnectionId(), address: client, query: url.searchParams, giveBack }
     if (sockets.upgrade(request, server, url.pathname, arrival)) return undefined
     throw fail('bad_request', 'This is not a WebSocket handshake.')
   }

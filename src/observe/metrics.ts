@@ -8,7 +8,7 @@ import Histogram from 'prom-client/lib/histogram.js'
 import Registry from 'prom-client/lib/registry.js'
 import type { Millis } from '../core/ids.ts'
 import type { Kind } from '../core/kinds.ts'
-import type { Clock, Metrics, WebhookOutcome } from '../core/ports.ts'
+import type { Clock, DropCause, Metrics, WebhookOutcome } from '../core/ports.ts'
 import { codes, endReasons } from '../protocol/codes.ts'
 import { watchLoop, watchProcess } from './process.ts'
 
@@ -38,6 +38,7 @@ export interface ServerMetrics extends Metrics {
 
 const SET_UP_BUCKETS = [0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120]
 const WEBHOOK_OUTCOMES: readonly WebhookOutcome[] = ['delivered', 'retried', 'given_up', 'dropped']
+const DROP_CAUSES: readonly DropCause[] = ['alone', 'slow_reader', 'rate', 'wrong']
 const RELAY_BUCKETS = [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2, 0.1]
 
 export function openMetrics({ version, calls, store, clock }: MetricsSettings): ServerMetrics {
@@ -128,7 +129,7 @@ export function openMetrics({ version, calls, store, clock }: MetricsSettings): 
   )
 
   // Counted for every frame, so as plain numbers that are handed over when they are asked for.
-  const relayed = new Map(kinds.map((kind) => [kind, { frames: 0 }]))
+  const relayed = new Map(kinds.map((kind) => [kind, { frames: 0, bytes: 0 }]))
   new Counter({
     name: 'ringdown_relayed_frames_total',
     help: 'Frames that were forwarded from one party to the other.',
@@ -137,6 +138,27 @@ export function openMetrics({ version, calls, store, clock }: MetricsSettings): 
     collect() {
       this.reset()
       for (const [kind, { frames }] of relayed) this.inc({ service: kind }, frames)
+    },
+  })
+
+  new Counter({
+    name: 'ringdown_relayed_bytes_total',
+    help: 'Bytes of the frames that were forwarded on lines.',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(relayed.get('line')?.bytes ?? 0)
+    },
+  })
+  const dropped = new Map(DROP_CAUSES.map((cause) => [cause, { frames: 0 }]))
+  new Counter({
+    name: 'ringdown_dropped_frames_total',
+    help: 'Frames of lines that were not forwarded, by cause.',
+    labelNames: ['cause'],
+    registers,
+    collect() {
+      this.reset()
+      for (const [cause, { frames }] of dropped) this.inc({ cause }, frames)
     },
   })
 
@@ -191,8 +213,14 @@ export function openMetrics({ version, calls, store, clock }: MetricsSettings): 
       setUp(kind, took)
     },
     callEnded: (kind, reason) => endings.get(`${kind} ${reason}`)?.inc(),
-    relayed(kind) {
+    relayed(kind, bytes = 0) {
       const count = relayed.get(kind)
+      if (count === undefined) return
+      count.frames++
+      count.bytes += bytes
+    },
+    dropped(cause) {
+      const count = dropped.get(cause)
       if (count !== undefined) count.frames++
     },
     relayTook,

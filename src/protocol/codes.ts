@@ -9,8 +9,8 @@
 /** What the peer that got the code does next: give up, come back with its resume token, or try again later. */
 export type Retry = 'no' | 'resume' | 'later'
 
-/** The services that speak over a socket. */
-export type Service = 'ride' | 'direct'
+/** The services that speak over a socket. The line has no messages: its rows are closes. */
+export type Service = 'ride' | 'direct' | 'line'
 
 export interface Code {
   /** Whose messages name it. `close`: none does, it is the reason of a close, whatever is spoken. Empty: HTTP alone. */
@@ -27,6 +27,7 @@ export interface Code {
 const BOTH = ['ride', 'direct'] as const
 const RIDE = ['ride'] as const
 const DIRECT = ['direct'] as const
+const LINE = ['line'] as const
 const CLOSE = ['close'] as const
 const HTTP = [] as const
 
@@ -66,6 +67,13 @@ export const codes = {
     http: null,
     retry: 'no',
     means: 'Messages are text frames.',
+  },
+  text_not_allowed: {
+    where: LINE,
+    close: 1003,
+    http: null,
+    retry: 'no',
+    means: 'The frames of the line are binary.',
   },
   rate_limited: {
     where: BOTH,
@@ -124,6 +132,20 @@ export const codes = {
     http: null,
     retry: 'no',
     means: 'The same user came in on a newer socket.',
+  },
+  busy: {
+    where: LINE,
+    close: 4409,
+    http: null,
+    retry: 'no',
+    means: 'Two others are on this line.',
+  },
+  replaced: {
+    where: LINE,
+    close: 4408,
+    http: null,
+    retry: 'no',
+    means: 'The same page came in on a newer socket.',
   },
   session_not_found: {
     where: RIDE,

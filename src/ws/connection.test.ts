@@ -2,12 +2,13 @@ import { describe, expect, test } from 'bun:test'
 import { TestClock } from '../../test/kit/clock.ts'
 import { silentLog } from '../../test/kit/log.ts'
 import { uncounted } from '../../test/kit/metrics.ts'
-import type { Endpoint, Session } from '../core/door.ts'
+import type { Rates, Session, TextEndpoint } from '../core/door.ts'
 import type { Peer } from '../core/ports.ts'
 import { fail } from '../protocol/codes.ts'
-import { Connection, MAX_UNREAD, type Socket } from './connection.ts'
+import { type Connection, MAX_UNREAD, type Socket } from './connection.ts'
 import { WsDoor } from './door.ts'
-import type { Allowance, Rates } from './rate.ts'
+import type { Allowance } from './rate.ts'
+import { TextConnection } from './text.ts'
 
 const RATES: Rates = { messagesPerSecond: 5, bytesPerMinute: 1_000 }
 
@@ -17,8 +18,10 @@ function house(does: (peer: Peer, text: string) => void = () => {}) {
   const logged: string[] = []
   const allowances = new WeakMap<object, Allowance>()
   const told: string[] = []
-  const endpoint: Endpoint<string> = {
+  const endpoint: TextEndpoint<string> = {
     kind: 'ride',
+    speaks: 'text',
+    access: 'anybody',
     path: '/ws',
     codec: { read: (text) => text, failure: ({ code, message }) => `${code}: ${message}` },
     maxBytes: 4096,
@@ -41,15 +44,20 @@ function house(does: (peer: Peer, text: string) => void = () => {}) {
   let given = 0
 
   function connect() {
-    const arrival = { id: 'one', address: '192.0.2.1', giveBack: () => void given++ }
+    const arrival = {
+      id: 'one',
+      address: '192.0.2.1',
+      query: new URLSearchParams(),
+      giveBack: () => void given++,
+    }
     const world = { rates: RATES, clock, log, metrics, allowances, gone: () => {} }
-    const connection = new Connection(endpoint as Endpoint<unknown>, arrival, world)
+    const connection = new TextConnection(endpoint as TextEndpoint<unknown>, arrival, world)
     const socket = new FakeSocket(connection)
     connection.opened(socket as unknown as Socket)
     return { connection, socket }
   }
   const door = () =>
-    new WsDoor({ endpoints: [endpoint as Endpoint<unknown>], rates: RATES, clock, log, metrics })
+    new WsDoor({ endpoints: [endpoint as TextEndpoint<unknown>], rates: RATES, clock, log, metrics })
   return { clock, logged, told, connect, door, given: () => given }
 }
 
@@ -88,6 +96,7 @@ class FakeSocket {
   }
 }
 
+const bytes = (text = '') => new TextEncoder().encode(text)
 const turn = () => new Promise<void>((resolve) => queueMicrotask(resolve))
 
 describe('a connection that is gone', () => {
@@ -145,7 +154,7 @@ describe('a connection that is closing', () => {
     const verdicts: boolean[] = []
     connection.probe((alive) => verdicts.push(alive))
     connection.close(4409, 'taken_over')
-    connection.ponged(socket.pings[0] as string)
+    connection.ponged(bytes(socket.pings[0]))
     connection.received('x')
     connection.pinged()
     connection.probe((alive) => verdicts.push(alive))
@@ -205,10 +214,10 @@ describe('a pong', () => {
     const { connection, socket } = connect()
     connection.probe(() => {})
     connection.probe(() => {})
-    for (const payload of ['', '0', 'x', socket.pings[1] as string]) connection.ponged(payload)
+    for (const payload of ['', '0', 'x', socket.pings[1]]) connection.ponged(bytes(payload))
     expect(told).toEqual(['pinged'])
-    connection.ponged(socket.pings[0] as string)
-    connection.ponged(socket.pings[0] as string)
+    connection.ponged(bytes(socket.pings[0]))
+    connection.ponged(bytes(socket.pings[0]))
     expect(told).toEqual(['pinged', 'ponged'])
   })
 })
@@ -221,7 +230,7 @@ describe('a server that slept', () => {
     for (const { connection } of [alive, dead]) connection.received('x')
     clock.leap(60_000)
     expect([alive.connection.open, alive.socket.pings.length]).toEqual([true, 1])
-    alive.connection.ponged(alive.socket.pings[0] as string)
+    alive.connection.ponged(bytes(alive.socket.pings[0]))
     await clock.wind(1_100)
     expect([alive.connection.open, dead.connection.open]).toEqual([true, false])
     await clock.wind(25_000)
@@ -249,6 +258,17 @@ test('[WS-8] a mistake of the client is an answer and no line in the log', () =>
   const { connection, socket } = connect()
   connection.received('x')
   expect([socket.sent, logged]).toEqual([['invalid_field: sdp is missing'], []])
+})
+
+test('[WS-8] that the other party is away is not the mistake of the sender, however often it is told so', () => {
+  const { connect } = house((_, text) => {
+    throw fail(text === 'full' ? 'buffer_full' : 'invalid_field')
+  })
+  const { connection, socket } = connect()
+  for (let i = 0; i < 9; i++) connection.received('full')
+  expect([connection.open, socket.sent.length]).toEqual([true, 9])
+  for (let i = 0; i < 8; i++) connection.received('x')
+  expect(connection.open).toBe(false)
 })
 
 describe('a client that does not read', () => {

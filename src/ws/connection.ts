@@ -1,21 +1,22 @@
 /**
- * One WebSocket connection, from the 101 to its close: bounds what comes in and what waits to go out, notices when the
- * other end is dead, and turns text into checked messages for its service's session. It is the service's `Peer`.
+ * One WebSocket connection, from the 101 to its close: bounds what comes in, notices when the other end is dead, and
+ * closes. What is spoken on it makes the difference between its two kinds: `TextConnection` and `BytesConnection`.
+ * They extend this one, since a part of its own would be one object more for each of ten thousand that are silent.
  *
  * The runtime calls `close` handlers from inside `ws.close`, and a send can find out that a connection must be closed
  * while a service is in the middle of a change. So nothing here closes at once: it marks the connection as no longer
  * open, and closes when the change is finished.
  */
 import type { ServerWebSocket } from 'bun'
-import type { Endpoint, Session } from '../core/door.ts'
+import type { Endpoint, Query, Rates } from '../core/door.ts'
 import type { Millis } from '../core/ids.ts'
-import type { Alarm, Clock, Log, Metrics, Peer } from '../core/ports.ts'
-import { type CodeName, codes, Failure, fail, NORMAL_CLOSE } from '../protocol/codes.ts'
+import type { Alarm, Clock, Log, Metrics, Remote } from '../core/ports.ts'
+import { type CodeName, codes, NORMAL_CLOSE } from '../protocol/codes.ts'
 import { ERROR_WINDOW, ERRORS_BEFORE_CLOSE, PROBE_TIMEOUT } from '../protocol/limits.ts'
-import { Allowance, type Rates } from './rate.ts'
+import { Allowance } from './rate.ts'
 
 export interface ConnectionWorld {
-  /** What the operator lets every connection send. */
+  /** What the operator lets every connection send in messages. */
   readonly rates: Rates
   readonly clock: Clock
   readonly log: Log
@@ -31,6 +32,8 @@ export interface Arrival {
   readonly id: string
   /** Address of the client, for the log. */
   readonly address: string
+  /** What it asked for in the address; never for the log. */
+  readonly query: Query
   /** The client has said who it is: its address gets the attempt back. */
   readonly giveBack: () => void
 }
@@ -39,10 +42,6 @@ export interface Arrival {
 export const MAX_UNREAD = 256 * 1024
 /** A beat that is later than this finds that the process has slept; what clients said meanwhile is still unread. */
 const SLEPT: Millis = 1_000
-/** A close frame without a code, as `close()` sends it in a browser. RFC 6455 section 7.4.1. */
-const NO_CODE = 1005
-/** One message in so many is timed. A power of two. */
-const SAMPLE = 64
 
 /** What a connection has none of shares one value. */
 const NONE = [] as const
@@ -50,39 +49,36 @@ const NOTHING = () => {}
 
 export type Socket = ServerWebSocket<Connection>
 
-export class Connection implements Peer {
+export abstract class Connection implements Remote {
   readonly id: string
-  readonly #world: ConnectionWorld
-  readonly #endpoint: Endpoint<unknown>
+  protected readonly world: ConnectionWorld
+  readonly #endpoint: Endpoint
+  readonly #rates: Rates
   readonly #address: string
   #giveBack: () => void
   #allowance: Allowance
   /** Who the peer said it is, for the log. */
   #who: object = {}
-  #socket: Socket | null = null
-  #session: Session<unknown> | null = null
+  protected socket: Socket | null = null
   #open = true
   #admitted = false
   #heardAt: Millis
   #pingedAt: Millis
   #pings = 0
-  /** Number of the ping that the session was told of and whose pong has not come, or 0. */
-  #pongDue = 0
-  #seen = 0
   #errors = 0
   #errorsSince: Millis = 0
   /** Wakes for the next ping, or for the missing first word. */
   #alarm: Alarm | null = null
   #probes: readonly { verdict: (alive: boolean) => void; alarm: Alarm }[] = NONE
 
-  constructor(endpoint: Endpoint<unknown>, arrival: Arrival, world: ConnectionWorld) {
+  protected constructor(endpoint: Endpoint, rates: Rates, arrival: Arrival, world: ConnectionWorld) {
     this.id = arrival.id
     this.#endpoint = endpoint
-    this.#world = world
+    this.#rates = rates
+    this.world = world
     this.#giveBack = arrival.giveBack
     this.#address = arrival.address
-    const { rates, clock } = world
-    const now = clock.now()
+    const now = world.clock.now()
     this.#heardAt = now
     this.#pingedAt = now
     this.#allowance = new Allowance(rates, now)
@@ -92,87 +88,51 @@ export class Connection implements Peer {
     return this.#open
   }
 
+  /** A frame came. */
+  abstract received(data: string | Uint8Array): void
+
+  /** The handshake is done: makes the session, which may admit or close. */
+  protected abstract begin(): void
+
+  /** The session, if any, hears of the end. */
+  protected abstract end(code: number): void
+
+  /** A ping came that is over the rate. */
+  protected abstract overRate(now: Millis): void
+
   /** Made when there is something to say: ten thousand connections that are silent need none. */
-  get #log(): Log {
-    return this.#world.log.child({ connection: this.id, address: this.#address, ...this.#who })
+  protected get log(): Log {
+    return this.world.log.child({ connection: this.id, address: this.#address, ...this.#who })
   }
 
   /** The handshake is done. */
   opened(socket: Socket): void {
-    this.#socket = socket
-    this.#log.debug({}, 'connection open')
-    const { clock } = this.#world
-    // Before the session is made, which may admit or close.
-    this.#alarm = clock.alarm(clock.now() + this.#endpoint.firstWordWithin, () => this.#firstWordMissing())
-    this.#session = this.#endpoint.open(this)
-  }
-
-  received(data: string | Uint8Array): void {
-    const now = this.#world.clock.now()
-    this.#heard(now)
-    if (!this.#open) return
-    const sampled = (++this.#seen & (SAMPLE - 1)) === 0
-    const startedAt = sampled ? performance.now() : 0
-    try {
-      if (typeof data !== 'string') throw fail('binary_not_allowed')
-      this.#checkBounds(data, now)
-      const message = this.#endpoint.codec.read(data)
-      const forwarded = this.#session?.message(message, data)
-      if (forwarded !== true) return
-      const { metrics } = this.#world
-      metrics.relayed(this.#endpoint.kind)
-      if (sampled) metrics.relayTook(this.#endpoint.kind, performance.now() - startedAt)
-    } catch (error) {
-      this.#failed(error, now)
-    }
+    this.socket = socket
+    this.log.debug({}, 'connection open')
+    this.begin()
   }
 
   pinged(): void {
-    const now = this.#world.clock.now()
-    this.#heard(now)
-    if (this.#open && !this.#allowance.takeMessages(1, now)) this.#failed(fail('rate_limited'), now)
+    const now = this.world.clock.now()
+    this.heard(now)
+    if (this.#open && !this.#allowance.takeMessages(1, now)) this.overRate(now)
   }
 
-  /** A pong came; `payload` is that of the ping it answers. RFC 6455 section 5.5.3. */
-  ponged(payload: string): void {
-    this.#heard(this.#world.clock.now())
-    if (!this.#open || this.#pongDue === 0 || payload !== String(this.#pongDue)) return
-    this.#pongDue = 0
-    this.#session?.ponged()
+  /** A pong came. */
+  ponged(_payload: Uint8Array): void {
+    this.heard(this.world.clock.now())
   }
 
   /** The socket is gone; `code` is what the peer closed with, or 1006. */
   closed(code: number): void {
-    const goodbye = this.#open && (code === NORMAL_CLOSE || code === NO_CODE)
+    const endedBy = this.#open ? code : CLOSED_HERE
     this.#open = false
-    this.#socket = null
+    this.socket = null
     this.#alarm?.cancel()
     this.#answerProbes(false)
-    this.#log.debug({ code }, 'connection closed')
-    const session = this.#session
-    this.#session = null
-    this.#world.gone(this)
-    session?.closed(goodbye)
-  }
-
-  send(text: string): boolean {
-    if (!this.#open || this.#socket === null) return false
-    // Positive: on its way. Otherwise it waits in memory (-1) or was not taken (0).
-    const sent = this.#socket.send(text)
-    if (sent > 0) return true
-    if (sent === -1 && this.#socket.getBufferedAmount() <= MAX_UNREAD) return true
-    this.#log.warn({}, 'connection does not read')
-    this.#cutOff('slow_reader')
-    return false
-  }
-
-  refuse(failure: Failure): void {
-    if (!this.#open) return
-    this.#world.metrics.rejected(failure.code)
-    this.#log.debug({ code: failure.code, field: failure.field }, 'message refused')
-    this.send(this.#endpoint.codec.failure(failure))
-    const { close } = codes[failure.code]
-    if (close !== null) this.close(close, failure.code)
+    this.log.debug({ code }, 'connection closed')
+    this.world.gone(this)
+    this.end(endedBy)
   }
 
   close(code: number, reason: string): void {
@@ -180,34 +140,63 @@ export class Connection implements Peer {
     this.#open = false
     this.#alarm?.cancel()
     // The runtime waits for the other end to finish the close, and for what it has not read yet: 4 s, then it cuts.
-    queueMicrotask(() => this.#socket?.close(code, reason))
+    queueMicrotask(() => this.socket?.close(code, reason))
   }
 
   admit(context: object, client: object = this): void {
     if (this.#admitted) return
     this.#admitted = true
-    const { rates, clock, allowances } = this.#world
+    const { clock, allowances } = this.world
     const now = clock.now()
-    this.#allowance = allowances.get(client) ?? new Allowance(rates, now)
+    this.#allowance = allowances.get(client) ?? new Allowance(this.#rates, now)
     allowances.set(client, this.#allowance)
     if (this.#allowance.takeEntry(now)) this.#giveBack()
     this.#giveBack = NOTHING
     this.#who = context
-    this.#log.info({}, 'connection admitted')
+    this.log.info({}, this.#endpoint.speaks === 'bytes' ? 'connection received' : 'connection admitted')
     this.#schedule()
   }
 
   probe(verdict: (alive: boolean) => void): void {
-    const { clock } = this.#world
+    const { clock } = this.world
     const alarm = clock.alarm(clock.now() + PROBE_TIMEOUT, () => this.#answerProbes(false))
     this.#probes = [...this.#probes, { verdict, alarm }]
     this.#ping()
   }
 
-  #heard(now: Millis): void {
+  protected heard(now: Millis): void {
     this.#heardAt = now
     if (this.#open && this.#probes.length > 0) this.#answerProbes(true)
   }
+
+  /** Takes a message of this size out of what the client may send; false when it is over that. */
+  protected take(bytes: number, now: Millis): boolean {
+    const allowance = this.#allowance
+    return allowance.takeMessages(1, now) && allowance.takeBytes(bytes, now)
+  }
+
+  /** Counts a wrong message; after too many, the connection is closed for `cause`. */
+  protected wrong(cause: CodeName, now: Millis): void {
+    if (now - this.#errorsSince > ERROR_WINDOW) {
+      this.#errorsSince = now
+      this.#errors = 0
+    }
+    if (++this.#errors >= ERRORS_BEFORE_CLOSE) this.cutOff(cause)
+  }
+
+  protected cutOff(cause: CodeName): void {
+    this.world.metrics.rejected(cause)
+    this.close(codes[cause].close ?? NORMAL_CLOSE, cause)
+  }
+
+  /** Wakes once at the instant; the heart's beats replace it once the connection is admitted. */
+  protected wakeAt(at: Millis, wake: () => void): void {
+    this.#alarm?.cancel()
+    this.#alarm = this.world.clock.alarm(at, wake)
+  }
+
+  /** A ping goes out: its number. */
+  protected pinging(_number: number): void {}
 
   #answerProbes(alive: boolean): void {
     const probes = this.#probes
@@ -218,55 +207,22 @@ export class Connection implements Peer {
     }
   }
 
-  #checkBounds(text: string, now: Millis): void {
-    const { maxBytes } = this.#endpoint
-    const size = Buffer.byteLength(text)
-    if (size > maxBytes) throw fail('message_too_large', `A message may have at most ${maxBytes} bytes.`)
-    const allowance = this.#allowance
-    if (!allowance.takeMessages(1, now) || !allowance.takeBytes(size, now)) throw fail('rate_limited')
-  }
-
-  #failed(error: unknown, now: Millis): void {
-    const failure = error instanceof Failure ? error : fail('internal')
-    if (failure.code === 'internal') this.#log.error({ err: error }, 'a message could not be handled')
-    this.refuse(failure)
-    if (!this.#open) return
-    if (now - this.#errorsSince > ERROR_WINDOW) {
-      this.#errorsSince = now
-      this.#errors = 0
-    }
-    if (++this.#errors >= ERRORS_BEFORE_CLOSE) {
-      this.#cutOff(failure.code === 'rate_limited' ? 'flooding' : 'too_many_errors')
-    }
-  }
-
-  #cutOff(cause: CodeName): void {
-    this.#world.metrics.rejected(cause)
-    this.close(codes[cause].close ?? NORMAL_CLOSE, cause)
-  }
-
-  #firstWordMissing(): void {
-    this.refuse(fail(this.#endpoint.tooLate))
-  }
-
   /** Sets the alarm for the next ping or for the death of a silent connection, whichever is sooner. */
   #schedule(): void {
     if (!this.#open) return
-    const { clock } = this.#world
     const { interval, timeout } = this.#endpoint.heartbeat
     const at = Math.min(this.#pingedAt + interval, this.#heardAt + timeout)
-    this.#alarm?.cancel()
-    this.#alarm = clock.alarm(at, () => this.#beat(at))
+    this.wakeAt(at, () => this.#beat(at))
   }
 
   /** `due`: when it was to come. */
   #beat(due: Millis): void {
     const { interval, timeout } = this.#endpoint.heartbeat
-    const now = this.#world.clock.now()
+    const now = this.world.clock.now()
     if (now - due > SLEPT) this.#heardAt = Math.max(this.#heardAt, now - timeout + SLEPT)
     if (now - this.#heardAt >= timeout) {
-      this.#log.info({}, 'connection is dead')
-      this.#cutOff('heartbeat_timeout')
+      this.log.info({}, 'connection is dead')
+      this.cutOff('heartbeat_timeout')
       return
     }
     if (now - this.#pingedAt >= interval) this.#ping()
@@ -275,12 +231,12 @@ export class Connection implements Peer {
 
   #ping(): void {
     if (!this.#open) return
-    this.#pingedAt = this.#world.clock.now()
+    this.#pingedAt = this.world.clock.now()
     this.#pings++
-    if (this.#pongDue === 0) {
-      this.#pongDue = this.#pings
-      this.#session?.pinged()
-    }
-    this.#socket?.ping(String(this.#pings))
+    this.pinging(this.#pings)
+    this.socket?.ping(String(this.#pings))
   }
 }
+
+/** In place of a close code: this end began to close, so the other said no goodbye. */
+const CLOSED_HERE = 0

@@ -3,18 +3,19 @@
  * calls. Who may come in (origin, rate, route) was decided by the HTTP door before the upgrade.
  */
 import type { Server, WebSocketHandler } from 'bun'
-import type { Endpoint } from '../core/door.ts'
+import type { Endpoint, Query, Rates } from '../core/door.ts'
 import type { Clock, Log, Metrics } from '../core/ports.ts'
 import { codes } from '../protocol/codes.ts'
-import { type Arrival, Connection, type ConnectionWorld, MAX_UNREAD } from './connection.ts'
-import type { Rates } from './rate.ts'
+import { BytesConnection } from './bytes.ts'
+import { type Arrival, type Connection, type ConnectionWorld, MAX_UNREAD } from './connection.ts'
+import { TextConnection } from './text.ts'
 
 /** Bytes over the largest message that are still read, to be answered. */
 const NARROWLY = 8 * 1024
 
 export interface WsDeps {
-  readonly endpoints: readonly Endpoint<unknown>[]
-  /** What the operator lets every connection send. */
+  readonly endpoints: readonly Endpoint[]
+  /** What the operator lets every connection send in messages. */
   readonly rates: Rates
   readonly clock: Clock
   readonly log: Log
@@ -22,7 +23,7 @@ export interface WsDeps {
 }
 
 export class WsDoor {
-  readonly #endpoints: ReadonlyMap<string, Endpoint<unknown>>
+  readonly #endpoints: ReadonlyMap<string, Endpoint>
   readonly #world: ConnectionWorld
   readonly #connections = new Set<Connection>()
   #whenEmpty: (() => void)[] = []
@@ -53,13 +54,26 @@ export class WsDoor {
     return this.#connections.size
   }
 
+  /** Who may connect on a path. */
+  accessOf(path: string): Endpoint['access'] {
+    return this.#endpoints.get(path)?.access ?? 'anybody'
+  }
+
+  /** Whether the address says what its path wants. Throws a Failure. */
+  check(path: string, query: Query): void {
+    const endpoint = this.#endpoints.get(path)
+    if (endpoint?.speaks === 'bytes') endpoint.check(query)
+  }
+
   /** Answers a handshake on one of the paths; false when the runtime does not take it for one. */
   upgrade(request: Request, server: Server<Connection>, path: string, arrival: Arrival): boolean {
     const endpoint = this.#endpoints.get(path)
-    return (
-      endpoint !== undefined &&
-      server.upgrade(request, { data: new Connection(endpoint, arrival, this.#world) })
-    )
+    if (endpoint === undefined) return false
+    const data =
+      endpoint.speaks === 'bytes'
+        ? new BytesConnection(endpoint, arrival, this.#world)
+        : new TextConnection(endpoint, arrival, this.#world)
+    return server.upgrade(request, { data })
   }
 
   /** For the runtime's server. */
@@ -84,7 +98,7 @@ export class WsDoor {
       },
       message: (ws, data) => ws.data.received(data),
       ping: (ws) => ws.data.pinged(),
-      pong: (ws, payload) => ws.data.ponged(payload.toString()),
+      pong: (ws, payload) => ws.data.ponged(payload),
       close: (ws, code) => ws.data.closed(code),
     }
   }

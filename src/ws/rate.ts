@@ -3,12 +3,8 @@
  * minute, with a burst at once, refilled when asked, so they need no timer. One object for all of them, since every
  * connection has one.
  */
+import type { Rates } from '../core/door.ts'
 import type { Millis } from '../core/ids.ts'
-
-export interface Rates {
-  readonly messagesPerSecond: number
-  readonly bytesPerMinute: number
-}
 
 /** Seconds of messages that may come at once. */
 const MESSAGE_BURST = 4
@@ -27,7 +23,7 @@ export class Allowance {
   constructor(rates: Rates, now: Millis) {
     this.#rates = rates
     this.#messages = rates.messagesPerSecond * MESSAGE_BURST
-    this.#bytes = rates.bytesPerMinute
+    this.#bytes = mostBytes(rates)
     this.#entries = ENTRIES_PER_MINUTE
     this.#at = now
   }
@@ -63,7 +59,11 @@ export class Allowance {
       messagesPerSecond * MESSAGE_BURST,
       this.#messages + (span * messagesPerSecond) / 1000,
     )
-    this.#bytes = Math.min(bytesPerMinute, this.#bytes + (span * bytesPerMinute) / MINUTE)
+    this.#bytes = Math.min(mostBytes(this.#rates), this.#bytes + (span * bytesPerMinute) / MINUTE)
     this.#entries = Math.min(ENTRIES_PER_MINUTE, this.#entries + (span * ENTRIES_PER_MINUTE) / MINUTE)
   }
+}
+
+function mostBytes({ bytesPerMinute, bytesAtOnce = bytesPerMinute }: Rates): number {
+  return bytesAtOnce
 }

@@ -1,5 +1,5 @@
 /** Both ends of a connection for the contract of peers: with a door and a real socket, and made of memory. */
-import type { Endpoint, Session } from '../../src/core/door.ts'
+import type { Session, TextEndpoint } from '../../src/core/door.ts'
 import type { Millis } from '../../src/core/ids.ts'
 import type { Peer } from '../../src/core/ports.ts'
 import { WsDoor } from '../../src/ws/door.ts'
@@ -50,8 +50,10 @@ export interface House {
 
 /** An endpoint that writes down what its sessions are told, and does what the script says. */
 function endpointOf(script: Script, told: string[], heard: () => void, made: (peer: Peer) => void) {
-  const endpoint: Endpoint<string> = {
+  const endpoint: TextEndpoint<string> = {
     kind: 'ride',
+    speaks: 'text',
+    access: 'anybody',
     path: '/ws',
     codec: {
       read(text) {
@@ -106,13 +108,13 @@ export const houses: Record<string, () => House> = {
           },
         )
         const door = new WsDoor({
-          endpoints: [endpoint as Endpoint<unknown>],
+          endpoints: [endpoint as TextEndpoint<unknown>],
           rates: { messagesPerSecond: 1_000, bytesPerMinute: 1_000_000 },
           clock,
           log: silentLog,
           metrics: uncounted,
         })
-        const arrival = { id: 'one', address: '192.0.2.1', giveBack: () => {} }
+        const arrival = { id: 'one', address: '192.0.2.1', query: new URLSearchParams(), giveBack: () => {} }
         const server = Bun.serve({
           hostname: '127.0.0.1',
           port: 0,

@@ -6,6 +6,7 @@ export const uncounted: Metrics = {
   callConnected() {},
   callEnded() {},
   relayed() {},
+  dropped() {},
   relayTook() {},
   rejected() {},
   resumed() {},

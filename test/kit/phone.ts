@@ -3,7 +3,7 @@
  * wire between them holds what is on its way until the test lets it arrive. Deliberately not here: the bounds of the
  * door, its heartbeats and its deadline for the first word; the test does what they would.
  */
-import type { Endpoint, Session } from '../../src/core/door.ts'
+import type { Session, TextEndpoint } from '../../src/core/door.ts'
 import type { Alarm, Peer } from '../../src/core/ports.ts'
 import { codes, Failure } from '../../src/protocol/codes.ts'
 import { PROBE_TIMEOUT } from '../../src/protocol/limits.ts'
@@ -15,7 +15,7 @@ type Thing = { is: 'text'; text: string } | { is: 'ping'; marked: boolean }
 export class Phone<Up> implements Peer {
   static #made = 0
   readonly id = `phone-${Phone.#made++}`
-  readonly #endpoint: Endpoint<Up>
+  readonly #endpoint: TextEndpoint<Up>
   readonly #process: ProcessClock
   readonly #pongs: boolean
   readonly #session: Session<Up>
@@ -34,7 +34,7 @@ export class Phone<Up> implements Peer {
   slow = false
 
   /** `pongs`: answers pings. */
-  constructor(endpoint: Endpoint<Up>, process: ProcessClock, pongs = true) {
+  constructor(endpoint: TextEndpoint<Up>, process: ProcessClock, pongs = true) {
     this.#endpoint = endpoint
     this.#process = process
     this.#pongs = pongs

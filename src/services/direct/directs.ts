@@ -4,7 +4,7 @@
  * Protocol Reference", and design.md section 5 for what it leaves open. Deliberately not here: WebSocket and HTTP (the
  * doors), SQL (the store), signatures and TURN (auth), what a call is (core).
  */
-import type { Endpoint, Heartbeat, Session } from '../../core/door.ts'
+import type { Heartbeat, Session, TextEndpoint } from '../../core/door.ts'
 import type { CallId, Millis } from '../../core/ids.ts'
 import { Limiter } from '../../core/limiter.ts'
 import type {
@@ -114,7 +114,7 @@ export class Directs {
   }
 
   /** What clients connect to. */
-  endpoint(): Endpoint<DirectUp> {
+  endpoint(): TextEndpoint<DirectUp> {
     const registrar = this.#registrar
     const switchboard = this.#switchboard
     const keys = this.#keys
@@ -146,6 +146,8 @@ export class Directs {
     }
     return {
       kind: 'direct',
+      speaks: 'text',
+      access: 'anybody',
       path: DIRECT_PATH,
       codec: directCodec,
       maxBytes: PAYLOAD_BYTES,

@@ -4,7 +4,7 @@
  * what it leaves open. Deliberately not here: HTTP and WebSocket (the doors), SQL (the store), how a token is made.
  */
 import { type CallEvent, open } from '../../core/call.ts'
-import type { Endpoint, Heartbeat, Session } from '../../core/door.ts'
+import type { Heartbeat, Session, TextEndpoint } from '../../core/door.ts'
 import type { CallId, Millis, Side } from '../../core/ids.ts'
 import type {
   CallLog,
@@ -150,7 +150,7 @@ export class Rides {
   }
 
   /** What phones connect to. */
-  endpoint(): Endpoint<RideUp> {
+  endpoint(): TextEndpoint<RideUp> {
     const reception: Reception = {
       authenticate: (message, from, seated) => this.#authenticate(message, from, seated),
       resume: (message, from) => this.#resume(message, from),
@@ -158,6 +158,8 @@ export class Rides {
     }
     return {
       kind: 'ride',
+      speaks: 'text',
+      access: 'anybody',
       path: RIDE_PATH,
       codec: rideCodec,
       maxBytes: this.#deps.terms.maxMessageBytes,

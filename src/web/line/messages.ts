@@ -10,7 +10,7 @@
  */
 import type { Level } from '../../audio/levels.ts'
 
-/** Format of the sound on the wire, as indexes of RATES and DURATIONS (audio/frame.ts). */
+/** Format of the sound on the wire, as indexes of RATES and DURATIONS (protocol/line.ts). */
 export interface Profile {
   readonly name: 'default' | 'quick' | 'mobile'
   readonly rate: number
