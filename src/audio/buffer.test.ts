@@ -14,9 +14,9 @@ test('before there is enough it is silent, then plays as it came, and makes up w
   expect(control.step(3, 10, 2.5)).toEqual({ play: 'sound', ratio: 1, cut: 0 })
   expect(control.step(6, 1, 2.5)).toEqual({ play: 'concealment', ratio: 1, cut: 0 })
   expect(control.underruns).toBe(1)
-  // Too late: the margin grows. What was made up stands for no lost sound.
+  // Too late by 2.5 with 7.5 at hand: the margin grows to both. What was made up stands for no lost sound.
   expect(control.arrived(0)).toBe(0)
-  expect(control.margin).toBe(10.5)
+  expect(control.margin).toBe(10)
 })
 
 test('a lost frame is made up once, in all, and asks for no margin', () => {
@@ -35,8 +35,37 @@ test('sound that comes too late asks for more margin, up to the ceiling', () => 
   for (let i = 1; i < 50; i++) {
     for (let j = 0; j < 4; j++) control.step(i * 10 + j, 0, 2.5)
     control.arrived(0)
+    control.step(i * 10 + 5, control.margin + 2.5, 2.5)
   }
   expect(control.margin).toBe(80)
+})
+
+test('a buffer that never had its margin runs dry: that says nothing against the margin', () => {
+  const control = new BufferControl()
+  control.step(0, 10, 2.5)
+  control.step(1, 3, 2.5)
+  control.step(2, 1, 2.5)
+  control.arrived(0)
+  expect(control.margin).toBe(8)
+})
+
+test('frames that come whole are waited for until one can be used up and the margin is left', () => {
+  const control = new BufferControl()
+  control.arrived(0, 20)
+  expect(control.step(0, 20, 2.5).play).toBe('silence')
+  control.arrived(0, 20)
+  expect(control.step(20, 40, 2.5).play).toBe('sound')
+})
+
+test('after a second of nothing it waits as in the beginning, and what is made up ends', () => {
+  const control = new BufferControl()
+  control.step(0, 10, 10)
+  for (let now = 10; now <= 1_010; now += 10) control.step(now, 0, 10)
+  expect(control.concealed).toBe(1_000)
+  expect(control.step(1_020, 0, 10).play).toBe('silence')
+  control.arrived(0, 10)
+  expect(control.step(1_030, 10, 2.5).play).toBe('silence')
+  expect(control.step(1_040, 20, 2.5).play).toBe('sound')
 })
 
 test('equal clocks: bit for bit most of the time, no drift is learned, and the delay finds its floor', () => {

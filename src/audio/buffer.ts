@@ -4,6 +4,8 @@
  * delay is no more than the jitter of the link needs.
  *
  *     waiting -- fill reaches the margin --> playing <--> dry (concealing: nothing was there in time)
+ *        ^                                                 |
+ *        +------------ nothing for a second ---------------+
  *
  * While all is well the ratio is exactly 1, so that what is played is bit for bit what came. Far above the margin a piece
  * is cut out; a little above or below it, and where the clocks of the two ends differ, the rate is bent, by no more than
@@ -20,12 +22,16 @@ export interface BufferOptions {
 export const BUFFER: BufferOptions = { floor: 3, start: 8, ceiling: 80 }
 export const MOBILE_BUFFER: BufferOptions = { floor: 20, start: 20, ceiling: 80 }
 
-/** The margin grows by as much as sound came too late, by this at most, and shrinks so fast after quiet. */
+/** The margin grows to what would have been enough, by this at most, and shrinks so fast after quiet. */
 const DRY_STEP = 4
 const SHRINK_PER_S = 0.1
 /** What is made up comes in pieces of this, so a loss is found a bit too long. */
 const PLAYED_AT_ONCE = 3
 const QUIET_MS = 15_000
+/** What comes at once and is more than this is more than one frame. */
+const LONGEST_FRAME = 20
+/** Dry for so long, nobody knows any more how late the next sound will be: it finds its level as the first did. */
+const GIVE_UP_MS = 1_000
 /** Fills are looked at in pieces of this; the least of the last 10 is of a second, of the last 40 of four. */
 const PIECE_MS = 100
 const LONG = 40
@@ -51,13 +57,20 @@ const SEEN_MS = 4
 const MOST_DRIFT = 5e-4
 
 export interface Step {
-  /** What to put out: silence before the first sound, or the sound, or something made up for what is missing. */
+  /**
+   * What to put out: silence before the first sound; or the sound; or what is left of it and then something made up, of
+   * which as much is made as is wanted, so that as much is left as there was.
+   */
   readonly play: 'silence' | 'sound' | 'concealment'
   /** Sound taken for each played, by resampling; exactly 1 most of the time. */
   readonly ratio: number
-  /** To be cut out first, in a quiet place near by, with a cross-fade. The next step's fill is less by it. */
+  /** To be cut out first, in a quiet place near by, with a cross-fade; then `wasCut` is told how much it was. */
   readonly cut: number
 }
+
+/** What most steps are; so nothing is made for them. */
+const SILENCE: Step = { play: 'silence', ratio: 1, cut: 0 }
+const AS_IT_CAME: Step = { play: 'sound', ratio: 1, cut: 0 }
 
 export class BufferControl {
   readonly #clocks = new DriftEstimate()
@@ -66,7 +79,13 @@ export class BufferControl {
   #state: 'waiting' | 'playing' | 'dry' = 'waiting'
   #lastStep: number | null = null
   #startedAt = 0
+  /** What was made up since the buffer was dry, and since when. */
   #dryMs = 0
+  #drySince = 0
+  /** The least fill of the second before that. */
+  #leastBefore = 0
+  /** Sound that came at once, last. */
+  #frame = 0
   #troubleAt = 0
   #ratio = 1
   #isBending = false
@@ -94,10 +113,11 @@ export class BufferControl {
   }
 
   /**
-   * Sound came, with so much missing before it. Says how much to make up and put in before it, so that the timeline
+   * Sound came, so much of it (`frame`), with so much missing before it. Says how much to make up and put in before it, so that the timeline
    * holds: less what has been made up already because the buffer was dry.
    */
-  arrived(missing: number): number {
+  arrived(missing: number, frame = 0): number {
+    this.#frame = Math.min(frame, LONGEST_FRAME)
     if (this.#state !== 'dry') return missing
     const left = Math.max(0, missing - this.#dryMs)
     this.#clocks.took(missing - left)
@@ -115,25 +135,37 @@ export class BufferControl {
     const elapsed = this.#lastStep === null ? 0 : now - this.#lastStep
     this.#lastStep = now
     if (this.#state === 'waiting') {
-      if (fill < Math.max(this.#margin, wants)) return { play: 'silence', ratio: 1, cut: 0 }
+      // Until the next sound comes, this one is used up; what is left then is the margin.
+      if (fill < Math.max(this.#margin + this.#frame - wants, wants)) return SILENCE
       this.#state = 'playing'
       this.#startedAt = this.#troubleAt = this.#pieceAt = now
     }
     if (fill < wants * this.#ratio) return this.#runDry(now, wants)
     // Not told of an arrival, but there is sound again: as when the ring was short by less than a frame.
     if (this.#state === 'dry') this.arrived(0)
-    this.#note(now, fill - wants * this.#ratio)
-    const cut = this.#pieces.length === 0 ? 0 : this.#toCut(now)
-    this.#clocks.took((this.#ratio - 1) * wants + cut)
+    const cut = this.#note(now, fill - wants * this.#ratio) ? this.#toCut(now) : 0
+    this.#clocks.took((this.#ratio - 1) * wants)
     if (cut > 0) this.#forget()
     this.#shrink(now, elapsed)
     this.#bend(now, elapsed)
-    return { play: 'sound', ratio: this.#ratio, cut }
+    return this.#ratio === 1 && cut === 0 ? AS_IT_CAME : { play: 'sound', ratio: this.#ratio, cut }
+  }
+
+  /** After a step that asked for a cut: so much was taken out. */
+  wasCut(ms: number): void {
+    this.#clocks.took(ms)
   }
 
   #runDry(now: number, wants: number): Step {
-    if (this.#state !== 'dry') this.underruns++
+    if (this.#state !== 'dry') {
+      this.underruns++
+      this.#drySince = now
+      const least = Math.min(this.#pieceLeast, ...this.#pieces.slice(-SHORT))
+      this.#leastBefore = Number.isFinite(least) ? least : 0
+    }
+    if (now - this.#drySince >= GIVE_UP_MS) return this.#giveUp()
     this.#state = 'dry'
+    // A whole piece, though some sound may be left: a gap of less would be followed by the next before long.
     this.#dryMs += wants
     this.#clocks.took(-wants)
     this.concealed += wants
@@ -141,8 +173,20 @@ export class BufferControl {
     return { play: 'concealment', ratio: this.#ratio, cut: 0 }
   }
 
+  /** The drift that was learned stays; where the fill was says nothing any more. */
+  #giveUp(): Step {
+    this.#state = 'waiting'
+    this.#dryMs = 0
+    this.#ratio = 1
+    this.#clocks.startAgain()
+    this.#forget()
+    return SILENCE
+  }
+
+  /** Sound came so much too late. Where the fill was below the margin anyway, that says nothing against the margin. */
   #grow(late: number): void {
-    this.#margin = Math.min(this.#options.ceiling, this.#margin + Math.min(DRY_STEP, late))
+    const enough = Math.min(this.#leastBefore + late, this.#margin + DRY_STEP)
+    this.#margin = Math.min(this.#options.ceiling, Math.max(this.#margin, enough))
   }
 
   #shrink(now: number, elapsed: number): void {
@@ -150,13 +194,15 @@ export class BufferControl {
     this.#margin = Math.max(this.#options.floor, this.#margin - (SHRINK_PER_S * elapsed) / 1_000)
   }
 
-  #note(now: number, fill: number): void {
+  /** Whether a piece is whole now. */
+  #note(now: number, fill: number): boolean {
     this.#pieceLeast = Math.min(this.#pieceLeast, fill)
-    if (now - this.#pieceAt < PIECE_MS) return
+    if (now - this.#pieceAt < PIECE_MS) return false
     this.#pieces.push(this.#pieceLeast)
     if (this.#pieces.length > LONG) this.#pieces.shift()
     this.#pieceAt = now
     this.#pieceLeast = Number.POSITIVE_INFINITY
+    return true
   }
 
   /** Fills of before a cut or a gap say nothing of after. */
@@ -212,6 +258,11 @@ class DriftEstimate {
 
   took(ms: number): void {
     this.#taken += ms
+  }
+
+  /** What comes from now on has nothing to do with what was; the drift itself stays until it is seen again. */
+  startAgain(): void {
+    this.#looks = []
   }
 
   /** The least fill lately. */

@@ -103,7 +103,7 @@ export function lineSim(options: LineSimOptions): LineSimResult {
       heard.audio(came.number, clockOf(came.captured), now)
       const missing = lastNumber < 0 ? 0 : (came.number - lastNumber - 1) * frame
       lastNumber = came.number
-      const madeUp = control.arrived(missing)
+      const madeUp = control.arrived(missing, frame)
       if (madeUp > 0) ring.push({ captured: null, ms: madeUp })
       ring.push({ captured: came.captured, ms: frame })
     } else if (now === ack) {
@@ -133,6 +133,7 @@ export function lineSim(options: LineSimOptions): LineSimResult {
           cuts++
           cut += next.cut
           take(next.cut)
+          control.wasCut(next.cut)
         }
         if (next.play !== 'sound') continue
         const captured = take(wants * next.ratio)
