@@ -9,10 +9,15 @@ import { readConfig } from '../src/config/read.ts'
 const PATIENCE = 4000
 
 const path = process.argv[2] ?? '/health'
-const { host, port } = readConfig(process.env, []).config.SERVER_ADDR
-const url = `http://${reachable(host)}:${port}${path}`
+const { SERVER_ADDR, TLS_CERT_FILE } = readConfig(process.env, []).config
+const { host, port } = SERVER_ADDR
+const url = `http${TLS_CERT_FILE === null ? '' : 's'}://${reachable(host)}:${port}${path}`
 try {
-  const answer = await fetch(url, { signal: AbortSignal.timeout(PATIENCE) })
+  const answer = await fetch(url, {
+    signal: AbortSignal.timeout(PATIENCE),
+    // The certificate is for the name that others know this server by.
+    tls: { rejectUnauthorized: false },
+  })
   process.stdout.write(`${await answer.text()}\n`)
   process.exitCode = answer.ok ? 0 : 1
 } catch (error) {

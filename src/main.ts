@@ -9,6 +9,7 @@
 import { join } from 'node:path'
 import { version as VERSION } from '../package.json'
 import { appTokens } from './auth/app-tokens.ts'
+import { readCertificate } from './auth/certificate.ts'
 import { digest } from './auth/digest.ts'
 import { identityProofs } from './auth/identity.ts'
 import { type Keys, openKeys } from './auth/keys.ts'
@@ -28,9 +29,10 @@ import { readiness } from './observe/health.ts'
 import { openLog, type ServerLog } from './observe/log.ts'
 import { openMetrics } from './observe/metrics.ts'
 import { RIDE_PATH } from './protocol/ride.ts'
+import { Renewal } from './renewal.ts'
 import { Directs } from './services/direct/directs.ts'
 import { Rides } from './services/ride/rides.ts'
-import { appTokensOf, isTrial, mysqlOf, secretsOf, turnOf } from './settings.ts'
+import { appTokensOf, certificateFilesOf, isTrial, mysqlOf, secretsOf, turnOf } from './settings.ts'
 import { openStore } from './store/store.ts'
 import { WsDoor } from './ws/door.ts'
 
@@ -49,6 +51,8 @@ export interface Running {
   readonly keys: Keys
   /** Pages to try calls are served. */
   readonly tryPages: boolean
+  /** Looks whether the certificate was renewed; nothing where TLS is not its own. */
+  renewCertificate(): void
   /** Says that it is going down and lets nothing new begin; what lives goes on. */
   drain(): void
   /** Stops all of it. Calls stay as snapshots, for the next start. Twice is fine. */
@@ -70,6 +74,8 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
       ? new SystemClock((error) => log.error({ err: error }, 'an alarm failed'))
       : null
   const clock = world.clock ?? (ownClock as SystemClock)
+  const files = certificateFilesOf(config)
+  const certificate = files === null ? null : readCertificate(files)
   const keys = openKeys(config.DATA_DIR, {
     apiKey: config.API_KEY,
     adminKey: config.ADMIN_KEY,
@@ -164,6 +170,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
   const tryPages = config.TRY_PAGES === 'true' || (config.TRY_PAGES === 'auto' && isTrial(config))
   const socketUrl = (asked: Asked) => `${(config.SITEURL ?? asked.site).replace(/^http/, 'ws')}${RIDE_PATH}`
   const seconds = Math.min(TRIAL_SECONDS, config.MAX_SESSION_DURATION / 1000, config.MAX_JOIN_WINDOW / 1000)
+  const pages = new Pages(world.pages ?? PAGES, tryPages)
   const http = new HttpDoor({
     routes: allRoutes({
       readiness: () => readiness(draining, store.status(), clock.now()),
@@ -174,6 +181,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
       digest,
       socketUrl,
       trialSeconds: Math.floor(seconds),
+      pages,
     }),
     gate: new Gate({
       trustedProxies: config.TRUSTED_PROXIES,
@@ -184,22 +192,34 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
       ratePerMinute: config.RATE_LIMIT_PER_MIN,
       isApiKey: (presented) => keys.api.accepts(presented),
       isAdminKey: (presented) => keys.admin.accepts(presented),
+      isLineKey: (presented) => keys.line.accepts(presented),
       trial: config.ENVIRONMENT === 'development' ? 'anybody' : isTrial(config) ? 'this machine' : 'nobody',
       digest,
-      tls: false,
+      tls: certificate !== null,
       clock,
       metrics,
     }),
     sockets,
     maxConnections: config.MAX_CONNECTIONS,
-    pages: tryPages ? new Pages(world.pages ?? PAGES) : null,
+    pages,
+    https: certificate !== null || config.SITEURL?.startsWith('https:') === true,
     newConnectionId,
     log,
     metrics,
   })
   const { host, port } = config.SERVER_ADDR
-  const listening = http.listen(host, port)
-  const url = `http://${host.includes(':') ? `[${host}]` : host}:${listening.port}`
+  const listening = http.listen(host, port, certificate)
+  const renewal =
+    files === null || certificate === null
+      ? null
+      : new Renewal({
+          read: () => readCertificate(files),
+          current: certificate,
+          apply: (renewed) => listening.renew(renewed),
+          clock,
+          log,
+        })
+  const url = `http${certificate === null ? '' : 's'}://${host.includes(':') ? `[${host}]` : host}:${listening.port}`
   log.info({ url }, 'listening')
 
   let retention: Alarm | null = null
@@ -217,6 +237,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
   let closing: Promise<void> | null = null
   const close = async () => {
     drain()
+    renewal?.close()
     listening.stopListening()
     rides.close()
     directs.close()
@@ -236,6 +257,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     port: listening.port,
     keys,
     tryPages,
+    renewCertificate: () => renewal?.look(),
     drain,
     close: () => (closing ??= close()),
   }

@@ -1,5 +1,6 @@
 /** What the options come to for the rooms that main builds: plain values, one function for each room. */
 import type { AppTokenSettings } from './auth/app-tokens.ts'
+import type { CertificateFiles } from './auth/certificate.ts'
 import type { Keys } from './auth/keys.ts'
 import type { TurnSettings } from './auth/turn.ts'
 import type { Config } from './config/options.ts'
@@ -24,6 +25,14 @@ export function secretsOf(config: Config, keys: Keys): string[] {
 /** Nobody has set a key, or this is a developer's machine. */
 export function isTrial(config: Config): boolean {
   return config.API_KEY === null || config.ENVIRONMENT === 'development'
+}
+
+/** Null where TLS is left to a proxy. */
+export function certificateFilesOf({
+  TLS_CERT_FILE: cert,
+  TLS_KEY_FILE: key,
+}: Config): CertificateFiles | null {
+  return cert === null || key === null ? null : { cert, key }
 }
 
 export function mysqlOf(config: Config): MysqlSettings | null {

@@ -20,6 +20,7 @@ const atTheGate: Record<Access, CodeName[]> = {
   backend: ['invalid_api_key', 'rate_limited'],
   operator: ['invalid_api_key', 'rate_limited'],
   trial: ['not_found'],
+  line: ['invalid_api_key', 'rate_limited'],
 }
 
 /** What reading a body answers: `readJson`. */
@@ -31,6 +32,7 @@ const security: Record<Access, Json[]> = {
   backend: [{ apiKey: [] }],
   operator: [{ adminBearer: [] }, { adminKey: [] }, {}],
   trial: [],
+  line: [{ lineKey: [] }],
 }
 
 export function openapi(): string {
@@ -63,6 +65,12 @@ function document(): Json {
       securitySchemes: {
         apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: "The app's backend." },
         adminBearer: { type: 'http', scheme: 'bearer', description: 'An operator: the admin key.' },
+        lineKey: {
+          type: 'apiKey',
+          in: 'query',
+          name: 'apikey',
+          description: 'Whoever has the link of a line.',
+        },
         adminKey: { type: 'apiKey', in: 'header', name: 'X-Admin-Key', description: 'The same, plainly.' },
       },
     },
@@ -117,7 +125,7 @@ function successes({ about, answers, text, statuses = [200] }: Route): Record<st
   return Object.fromEntries(statuses.map((status) => [status, { description: about, content }]))
 }
 
-function failures({ access, body, fails }: Route): Record<string, Json> {
+function failures({ access, body, fails, refusal }: Route): Record<string, Json> {
   const names = new Set<CodeName>([
     ...atTheGate[access],
     ...(body === undefined ? [] : atTheBody),
@@ -131,7 +139,10 @@ function failures({ access, body, fails }: Route): Record<string, Json> {
       {
         description: alike.map((name) => `\`${name}\`: ${codes[name].means}`).join('\n\n'),
         ...(alike.includes('rate_limited') ? { headers: { 'Retry-After': RETRY_AFTER } } : {}),
-        content: { 'application/json': { schema: refTo('httpError'), examples: errors(alike) } },
+        content:
+          refusal === undefined || status === codes.internal.http
+            ? { 'application/json': { schema: refTo('httpError'), examples: errors(alike) } }
+            : { [PLAIN_TEXT]: { schema: { type: 'string' } } },
       },
     ]),
   )
@@ -143,6 +154,8 @@ function errors(names: CodeName[]): Json {
     names.map((code) => [code, { value: { error: { code, message: codes[code].means } } }]),
   )
 }
+
+const PLAIN_TEXT = 'text/plain; charset=utf-8'
 
 const RETRY_AFTER = { description: 'Seconds to wait.', schema: { type: 'integer', minimum: 1 } }
 

@@ -59,7 +59,14 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
 }
 
 /** Errors whose message is one line for the operator. By name, because their rooms need not be loaded to be known. */
-const FOR_THE_OPERATOR = ['ConfigError', 'KeyFileError', 'CommandError', 'Unusable', 'NewerFile']
+const FOR_THE_OPERATOR = [
+  'ConfigError',
+  'KeyFileError',
+  'CertificateError',
+  'CommandError',
+  'Unusable',
+  'NewerFile',
+]
 
 function lineFor(error: unknown): string | null {
   if (!(error instanceof Error)) return null

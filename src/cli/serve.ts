@@ -24,6 +24,8 @@ export async function serve(argv: readonly string[], terminal: Terminal): Promis
   try {
     const running = await starting(config, log)
     announce(config, running, [...warnings, ...dotenvWarnings(), ...cautions(config)], log, terminal)
+    // Where the certificate is a proxy's, this signal ends the process, as it does others.
+    if (config.TLS_CERT_FILE !== null) process.on('SIGHUP', () => running.renewCertificate())
     const error = await Promise.race([told.first.then(() => null), fellOver])
     if (error !== null) {
       log.error({ err: error }, 'the server fell over')
@@ -58,7 +60,8 @@ function madeSecrets({ effective, secret }: Keys): string[] {
 
 const LISTEN_ERRORS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'another program listens there already',
-  EACCES: 'this user may not listen there; ports below 1024 are for root',
+  EACCES:
+    'this user may not listen there; net.ipv4.ip_unprivileged_port_start says from which port on it may',
   EADDRNOTAVAIL: 'this machine has no such address',
   ENOTFOUND: 'this machine has no such address',
 }

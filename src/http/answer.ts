@@ -12,11 +12,28 @@ export function json(body: unknown, status = 200, headers: Record<string, string
 
 /** The answer to a Failure, as its row says. */
 export function failure(failed: Failure, headers: Record<string, string> = {}): Response {
-  const { code, message, field, retryAfter } = failed
+  const { code, message, field } = failed
   const error: HttpError['error'] = field === undefined ? { code, message } : { code, message, field }
-  const seconds =
-    retryAfter === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(retryAfter / 1000))) }
-  return json({ error }, codes[code].http ?? 500, { ...seconds, ...headers })
+  return json({ error }, codes[code].http ?? 500, { ...retryAfter(failed), ...headers })
+}
+
+/** The same to a person, who is told one sentence. */
+export function sentence(failed: Failure, text: string): Response {
+  return new Response(`${text}\n`, {
+    status: codes[failed.code].http ?? 500,
+    headers: {
+      'content-type': 'text/plain; charset=utf-8',
+      'cache-control': 'no-store',
+      'referrer-policy': 'no-referrer',
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+      ...retryAfter(failed),
+    },
+  })
+}
+
+function retryAfter({ retryAfter: wait }: Failure): Record<string, string> {
+  return wait === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(wait / 1000))) }
 }
 
 export function refuse(code: CodeName, headers: Record<string, string> = {}): Response {

@@ -2,11 +2,12 @@
  * The HTTP door: finds the route, asks the gate, and turns what goes wrong into a JSON answer. It opens the one
  * listening socket of the server and hands upgrades to the WebSocket door, which it knows only as `Sockets`.
  */
+import { constants } from 'node:crypto'
 import type { Server, WebSocketHandler } from 'bun'
 import type { Query } from '../core/door.ts'
 import type { Log, Metrics } from '../core/ports.ts'
 import { Failure, fail } from '../protocol/codes.ts'
-import { failure, refuse } from './answer.ts'
+import { failure, refuse, sentence } from './answer.ts'
 import type { Gate } from './gate.ts'
 import type { Pages } from './pages.ts'
 import type { Route } from './route.ts'
@@ -41,22 +42,33 @@ export interface HttpDeps<Data> {
   readonly sockets: Sockets<Data>
   /** Connections that may be open at once. */
   readonly maxConnections: number
-  /** Pages to serve, or null. */
-  readonly pages: Pages | null
+  readonly pages: Pages
+  /** People reach this server over TLS, its own or that of a proxy. */
+  readonly https: boolean
   readonly newConnectionId: () => string
   readonly log: Log
   readonly metrics: Metrics
+}
+
+/** The chain of the certificate, and its key: PEM. */
+export interface Tls {
+  readonly cert: string
+  readonly key: string
 }
 
 export interface Listening {
   /** Port it listens on, which the system chose when it was asked for 0. */
   readonly port: number
   readonly hostname: string
+  /** From now on new connections get this certificate; open ones live on. Only where TLS is spoken. */
+  renew(tls: Tls): void
   /** Takes no more connections; open ones live on. */
   stopListening(): void
   /** Cuts what is left. Twice is fine. */
   close(): Promise<void>
 }
+
+const FROM_TLS_1_3 = constants.SSL_OP_NO_TLSv1 | constants.SSL_OP_NO_TLSv1_1 | constants.SSL_OP_NO_TLSv1_2
 
 /** Seconds without a byte after which a request is cut; a slow one is cut too. */
 const IDLE_SECONDS = 10
@@ -88,24 +100,53 @@ export class HttpDoor<Data> {
     }
   }
 
-  listen(hostname: string, port: number): Listening {
-    const server = Bun.serve<Data>({
+  /** `tls`: to speak TLS 1.3; plain HTTP without it. */
+  listen(hostname: string, port: number, tls: Tls | null = null): Listening {
+    // With reusePort below the system would let two servers share the port; this finds out as without it.
+    if (tls !== null) Bun.listen({ hostname, port, socket: { data() {} } }).stop(true)
+    let current = this.#serve(hostname, port, tls)
+    const all = new Set([current])
+    const at = current.port ?? port
+    return {
+      port: at,
+      hostname,
+      renew: (renewed) => {
+        const before = current
+        current = this.#serve(hostname, at, renewed)
+        all.add(current)
+        // Its connections live on, and when the last of them is gone, so is it.
+        void before.stop(false).then(() => all.delete(before))
+      },
+      stopListening: () => void current.stop(false),
+      async close() {
+        await Promise.all([...all].map((server) => server.stop(true)))
+      },
+    }
+  }
+
+  #serve(hostname: string, port: number, tls: Tls | null): Server<Data> {
+    return Bun.serve<Data>({
       hostname,
       port,
       idleTimeout: IDLE_SECONDS,
       fetch: (request, self) => this.#answer(request, self),
       websocket: this.#deps.sockets.handlers(),
       error: (error) => this.#failed(error),
+      // A listener cannot change its certificate, so that a new one begins beside it.
+      ...(tls === null
+        ? {}
+        : { reusePort: true, tls: { cert: tls.cert, key: tls.key, secureOptions: FROM_TLS_1_3 } }),
     })
-    return {
-      port: server.port ?? port,
-      hostname,
-      stopListening: () => void server.stop(false),
-      close: async () => server.stop(true),
-    }
   }
 
   async #answer(request: Request, server: Server<Data>): Promise<Response | undefined> {
+    const response = await this.#respond(request, server)
+    if (this.#deps.https) response?.headers.set('strict-transport-security', HSTS)
+    return response
+  }
+
+  async #respond(request: Request, server: Server<Data>): Promise<Response | undefined> {
+    let route: Route | undefined
     try {
       const url = urlOf(request)
       const socket = server.requestIP(request)?.address ?? ''
@@ -113,14 +154,16 @@ export class HttpDoor<Data> {
       const [methods, id] = this.#find(url.pathname)
       if (methods === null) return await this.#page(request, url.pathname)
       // RFC 9110 section 9.3.2: HEAD is GET without the body, which the runtime leaves out.
-      const route = methods.get(request.method === 'HEAD' ? 'GET' : request.method)
+      route = methods.get(request.method === 'HEAD' ? 'GET' : request.method)
       if (route === undefined) return refuse('method_not_allowed', { allow: allowed([...methods.keys()]) })
       const client = this.#deps.gate.client(socket, request.headers)
-      const keyDigest = this.#deps.gate.admit(route.access, request.headers, client)
+      const shown = { headers: request.headers, query: url.searchParams }
+      const keyDigest = this.#deps.gate.admit(route.access, shown, client)
       const site = this.#deps.gate.siteOf(request, socket)
       return await route.handle({ request, url, id, client, site, keyDigest })
     } catch (error) {
-      return this.#failed(error)
+      if (route?.refusal === undefined || !(error instanceof Failure)) return this.#failed(error)
+      return sentence(error, route.refusal(error.code))
     }
   }
 
@@ -141,6 +184,8 @@ export class HttpDoor<Data> {
     if (request.method !== 'GET') return refuse('method_not_allowed', { allow: 'GET' })
     checkHandshake(request.headers)
     const client = gate.client(socket, request.headers)
+    // Before the attempt is counted, so that who guesses keys uses up no attempt of who has one at the same address.
+    gate.admit(sockets.accessOf(url.pathname), { headers: request.headers, query: url.searchParams }, client)
     const giveBack = gate.admitConnection(request.headers, client, gate.siteOf(request, socket))
     if (sockets.size >= maxConnections) throw fail('overloaded', undefined, { retryAfter: 5_000 })
     sockets.check(url.pathname, url.searchParams)
@@ -150,7 +195,7 @@ export class HttpDoor<Data> {
   }
 
   async #page(request: Request, path: string): Promise<Response> {
-    const page = (await this.#deps.pages?.at(path)) ?? null
+    const page = await this.#deps.pages.at(path)
     if (page === null) return refuse('not_found')
     return request.method === 'GET' || request.method === 'HEAD'
       ? page
@@ -164,6 +209,9 @@ export class HttpDoor<Data> {
     return refuse('internal')
   }
 }
+
+/** RFC 6797 section 6.1: a year. Names below this one are somebody else's. */
+const HSTS = 'max-age=31536000'
 
 /** RFC 9110 section 15.5.22 and RFC 6455 section 4.4. */
 const UPGRADE = { upgrade: 'websocket', 'sec-websocket-version': '13' }

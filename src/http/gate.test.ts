@@ -6,6 +6,7 @@ import { Gate, type GateDeps } from './gate.ts'
 
 const API = 'the right api key'
 const ADMIN = 'the right admin key'
+const LINE = 'the right key of a line'
 
 function gate(more: Partial<GateDeps> = {}) {
   const clock = new TestClock()
@@ -16,6 +17,7 @@ function gate(more: Partial<GateDeps> = {}) {
     ratePerMinute: 2,
     isApiKey: (presented) => presented === API,
     isAdminKey: (presented) => presented === ADMIN,
+    isLineKey: (presented) => presented === LINE,
     trial: 'nobody',
     digest: (text) => `digest of ${text}`,
     tls: false,
@@ -37,12 +39,16 @@ function refusal(attempt: () => unknown): string {
   }
 }
 
-const nobody = new Headers()
+const shown = (headers: Record<string, string>, query = '') => ({
+  headers: new Headers(headers),
+  query: new URLSearchParams(query),
+})
+const nobody = shown({})
 
 describe('a route', () => {
   test('[HTTP-2] of the backend opens with the API key and no other, and says which key it was', () => {
     const { gate: door, rejected } = gate()
-    const key = (value: string) => new Headers({ 'x-api-key': value })
+    const key = (value: string) => shown({ 'x-api-key': value })
     expect(door.admit('backend', key(API), '192.0.2.1')).toBe(`digest of ${API}`)
     for (const wrong of ['', ADMIN, `${API} `.trim().slice(1), `${API}, ${API}`]) {
       expect(refusal(() => door.admit('backend', key(wrong), '192.0.2.1'))).toBe('invalid_api_key')
@@ -57,7 +63,7 @@ describe('a route', () => {
     for (let i = 0; i < 10; i++) expect(guess(`2001:db8::${i}`)).toBe('invalid_api_key')
     expect(guess('2001:db8::aaaa')).toBe('rate_limited')
     expect(guess('2001:db8:0:1::1')).toBe('invalid_api_key')
-    expect(door.admit('backend', new Headers({ 'x-api-key': API }), '2001:db8::1')).not.toBe('')
+    expect(door.admit('backend', shown({ 'x-api-key': API }), '2001:db8::1')).not.toBe('')
     clock.leap(3 * 60_000)
     expect(guess('2001:db8::1')).toBe('invalid_api_key')
     expect(guess('2001:db8::1')).toBe('rate_limited')
@@ -66,7 +72,7 @@ describe('a route', () => {
   test('[HTTP-10] of the operator opens on this machine, or with the admin key', () => {
     const { gate: door } = gate()
     const from = (client: string, headers: Record<string, string> = {}) =>
-      refusal(() => door.admit('operator', new Headers(headers), client))
+      refusal(() => door.admit('operator', shown(headers), client))
     expect(from('127.0.0.1')).toBe('let in')
     expect(from('::1')).toBe('let in')
     expect(from('192.0.2.1')).toBe('invalid_api_key')
@@ -79,10 +85,33 @@ describe('a route', () => {
   test('[HTTP-10] of the operator is not opened by a proxy on this machine that hides who asks', () => {
     const { gate: door } = gate()
     for (const header of ['x-forwarded-for', 'x-real-ip', 'forwarded']) {
-      const headers = new Headers({ [header]: 'unknown' })
-      const client = door.client('127.0.0.1', headers)
-      expect(refusal(() => door.admit('operator', headers, client))).toBe('invalid_api_key')
+      const request = shown({ [header]: 'unknown' })
+      const client = door.client('127.0.0.1', request.headers)
+      expect(refusal(() => door.admit('operator', request, client))).toBe('invalid_api_key')
     }
+  })
+
+  test('[LINE-32] of the line opens with its key, said once in the address; wrong ones count as all wrong keys do', () => {
+    const { gate: door, rejected } = gate()
+    const from = (query: string) => refusal(() => door.admit('line', shown({}, query), '192.0.2.1'))
+    const right = `apikey=${encodeURIComponent(LINE)}`
+    const wrong = [
+      '',
+      'apikey=',
+      'apikey=x',
+      `${right}x`,
+      `${right}&${right}`,
+      `${right}&apikey=`,
+      `key=${LINE}`,
+    ]
+    for (const query of wrong) expect(from(query)).toBe('invalid_api_key')
+    for (const key of [API, ADMIN]) expect(from(`apikey=${encodeURIComponent(key)}`)).toBe('invalid_api_key')
+    expect(refusal(() => door.admit('line', shown({ 'x-api-key': LINE }), '192.0.2.1'))).toBe(
+      'invalid_api_key',
+    )
+    expect(from('apikey=x')).toBe('rate_limited')
+    expect(from(`${right}&mobile=1`)).toBe('let in')
+    expect(rejected).toEqual([...Array(10).fill('invalid_api_key'), 'rate_limited'])
   })
 
   test('to try a call is there for whom it is meant, and for others is not there', () => {
@@ -98,7 +127,7 @@ describe('a route', () => {
 describe('a connection', () => {
   test('[WS-2] counts against its address until it is given back', () => {
     const { gate: door, rejected } = gate()
-    const attempt = () => door.admitConnection(nobody, '192.0.2.1', '')
+    const attempt = () => door.admitConnection(nobody.headers, '192.0.2.1', '')
     attempt()
     const giveBack = attempt()
     expect(refusal(attempt)).toBe('rate_limited')
@@ -110,7 +139,7 @@ describe('a connection', () => {
 
   test('[WS-2] of one in 200 phones behind one address gets in, whoever came before', () => {
     const { gate: door } = gate()
-    for (let phone = 0; phone < 200; phone++) door.admitConnection(nobody, '192.0.2.1', '')()
+    for (let phone = 0; phone < 200; phone++) door.admitConnection(nobody.headers, '192.0.2.1', '')()
   })
 
   test('[WS-4] from a page must come from the own site as the client sees it, or a listed one', () => {

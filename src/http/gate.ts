@@ -15,6 +15,7 @@ export interface GateDeps {
   readonly ratePerMinute: number
   readonly isApiKey: (presented: string) => boolean
   readonly isAdminKey: (presented: string) => boolean
+  readonly isLineKey: (presented: string) => boolean
   /** Who may try a call without a key. */
   readonly trial: 'nobody' | 'this machine' | 'anybody'
   readonly digest: (text: string) => string
@@ -22,6 +23,12 @@ export interface GateDeps {
   readonly tls: boolean
   readonly clock: Clock
   readonly metrics: Metrics
+}
+
+/** Where a request can show a key. */
+export interface Shown {
+  readonly headers: Headers
+  readonly query: URLSearchParams
 }
 
 /** Wrong keys that one address may show in half an hour before it is not listened to. */
@@ -57,7 +64,7 @@ export class Gate {
    * Lets a request to a route in, or throws. Returns the digest of the API key that was shown. `not_found` for a
    * route that is not for this client, `invalid_api_key` for a wrong key, `rate_limited` after too many wrong ones.
    */
-  admit(access: Access, headers: Headers, client: string): string {
+  admit(access: Access, { headers, query }: Shown, client: string): string {
     switch (access) {
       case 'anybody':
         return ''
@@ -70,6 +77,10 @@ export class Gate {
         const { trial } = this.#deps
         if (trial === 'anybody' || (trial === 'this machine' && isLoopback(client))) return ''
         throw fail('not_found')
+      }
+      case 'line': {
+        const keys = query.getAll('apikey')
+        return this.#checkKey(keys.length === 1 ? (keys[0] ?? '') : '', client, this.#deps.isLineKey)
       }
     }
   }

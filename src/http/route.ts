@@ -8,9 +8,9 @@ export type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE'
 
 /**
  * Who may ask: anybody; the app's backend by `X-API-Key`; an operator from this machine or by the admin key; whoever
- * may try a call.
+ * may try a call; whoever has a key of the line in the address.
  */
-export type Access = 'anybody' | 'backend' | 'operator' | 'trial'
+export type Access = 'anybody' | 'backend' | 'operator' | 'trial' | 'line'
 
 /** A request that was let in. */
 export interface Asked {
@@ -46,5 +46,7 @@ export interface Route {
   readonly text?: string
   /** Codes of its own; those of the gate and of reading a body come with `access` and `body`. */
   readonly fails: readonly CodeName[]
+  /** What a refusal says to a person, in one sentence of plain text; where there is none, refusals are JSON. */
+  readonly refusal?: (code: CodeName) => string
   handle(asked: Asked): Promise<Response> | Response
 }

@@ -1,14 +1,26 @@
 // docs/openapi.json is held to its standard, and a running server to it: every answer that it lists is provoked.
 // official/openapi-3.1.json is https://spec.openapis.org/oas/3.1/schema/2026-08-03 (Apache-2.0) as it is.
-import { afterEach, describe, expect, test } from 'bun:test'
+import { afterAll, afterEach, describe, expect, test } from 'bun:test'
+import { rmSync } from 'node:fs'
 import { Compile } from 'typebox/schema'
 import { directTokens } from '../../src/auth/tokens.ts'
-import { ADMIN_KEY, API_KEY, activeRide, closeServers, startServer, type TestServer } from '../kit/server.ts'
+import { lineFolder } from '../kit/line-folder.ts'
+import {
+  ADMIN_KEY,
+  API_KEY,
+  activeRide,
+  closeServers,
+  LINE_KEY,
+  startServer,
+  type TestServer,
+} from '../kit/server.ts'
 import { answeredCall, registered, ringingCall } from '../kit/signal.ts'
 import { Document, expectSchema, type Json } from './document.ts'
 import official from './official/openapi-3.1.json'
 
+const pages = lineFolder()
 afterEach(closeServers)
+afterAll(() => rmSync(pages, { recursive: true }))
 
 const document = new Document('openapi.json')
 const operations: Json[] = Object.entries(document.json.paths).flatMap(([path, methods]) =>
@@ -101,6 +113,7 @@ interface At {
   readonly server: TestServer
   go(request?: Request): Promise<Reply>
   again(settings: Record<string, string>): Promise<At>
+  elsewhere(server: TestServer): At
 }
 
 function at(server: TestServer, { method, path, requestBody }: Json): At {
@@ -117,6 +130,7 @@ function at(server: TestServer, { method, path, requestBody }: Json): At {
       })
       return { status: response.status, headers: response.headers, text: await response.text() }
     },
+    elsewhere: (other) => at(other, { method, path, requestBody }),
     again: async (settings) => at(await server.again(settings), { method, path, requestBody }),
   }
 }
@@ -128,6 +142,9 @@ const draining = ({ server, go }: At) => {
   return go()
 }
 const inDevelopment = ({ again }: At) => again({ ENVIRONMENT: 'development' })
+
+/** Before anything was built. */
+const unbuilt = async ({ elsewhere }: At) => elsewhere(await startServer({}, { pages: '/nowhere' }))
 
 type Provoke = (at: At) => Promise<Reply>
 
@@ -147,6 +164,15 @@ const reading: Record<string, Provoke> = {
 }
 const OK = '200 application/json'
 
+const ofLine: Record<string, Provoke> = {
+  '200 text/html;charset=utf-8': ({ go }) => go({ query: `?apikey=${LINE_KEY}` }),
+  '401 text/plain; charset=utf-8': ({ go }) => go({ query: '?apikey=wrong' }),
+  async '429 text/plain; charset=utf-8'({ go }) {
+    for (let i = 0; i < 10; i++) await go()
+    return go()
+  },
+  '404 text/plain; charset=utf-8': async (at) => (await unbuilt(at)).go({ query: `?apikey=${LINE_KEY}` }),
+}
 const provoke: Record<string, Record<string, Provoke>> = {
   health: { [OK]: ({ go }) => go() },
   ready: { [OK]: ({ go }) => go(), '503 application/json': draining },
@@ -231,6 +257,9 @@ const provoke: Record<string, Record<string, Provoke>> = {
     invalid_client_id: ({ go }) => go({ id: 'not.an.id' }),
     not_found: ({ go }) => go(),
   },
+  lineAtRoot: ofLine,
+  line: ofLine,
+  lineFiles: { [OK]: ({ go }) => go(), not_found: async (at) => (await unbuilt(at)).go() },
   trySession: {
     [OK]: async (at) => (await inDevelopment(at)).go(),
     not_found: ({ go }) => go(),
@@ -243,7 +272,7 @@ const UNPROVOKED = ['internal', 'storage_unavailable']
 
 describe.each(operations.map((each) => [each.operationId as string, each] as const))('%s', (name, each) => {
   test.each(Object.entries(provoke[name] ?? {}))('answers as is written: %s', async (expected, run) => {
-    const { status, headers, text } = await run(at(await startServer(), each))
+    const { status, headers, text } = await run(at(await startServer({}, { pages }), each))
     const type = headers.get('content-type') ?? ''
     const response = each.responses[status]
     const media = response?.content[type]

@@ -10,12 +10,14 @@ import { RawPeer, type RawPeerOptions } from './raw-peer.ts'
 
 export const API_KEY = 'k'.repeat(40)
 export const ADMIN_KEY = 'a'.repeat(40)
+export const LINE_KEY = 'line-key_'.repeat(8)
 
 /** Settings of every test server; a test's own win. Timers are the documents' defaults. */
 const SETTINGS = {
   SERVER_ADDR: '127.0.0.1:0',
   API_KEY,
   ADMIN_KEY,
+  APIKEY: LINE_KEY,
   RATE_LIMIT_PER_MIN: '0',
 }
 

@@ -1,0 +1,204 @@
+/** The server's own TLS, by real clients over real sockets. */
+import { afterEach, beforeEach, expect, test } from 'bun:test'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ConnectionOptions, connect } from 'node:tls'
+import { type Certificate, readCertificate } from '../../src/auth/certificate.ts'
+import { makeCertificate, type TestCertificate } from '../kit/certificate.ts'
+import { describeWith } from '../kit/need.ts'
+import { API_KEY, closeServers, startServer, type TestServer } from '../kit/server.ts'
+
+const ROOT = join(import.meta.dir, '../..')
+
+describeWith('openssl', 'TLS of its own', (openssl) => {
+  let files: TestCertificate
+  beforeEach(() => {
+    files = makeCertificate(openssl, 'first.example')
+  })
+  afterEach(async () => {
+    await closeServers()
+    files.remove()
+  })
+
+  const start = (settings: Record<string, string> = {}) =>
+    startServer({ TLS_CERT_FILE: files.cert, TLS_KEY_FILE: files.key, ...settings })
+
+  test('[LINE-37] TLS 1.3 is spoken, and nothing older nor plain HTTP', async () => {
+    const server = await start()
+    expect(server.url).toBe(`https://127.0.0.1:${server.port}`)
+    expect(await greeted(server)).toEqual({ protocol: 'TLSv1.3', name: 'first.example' })
+    for (const version of ['TLSv1.2', 'TLSv1.1', 'TLSv1'] as const)
+      expect(await greeted(server, { minVersion: version, maxVersion: version }).catch(String)).toMatch(
+        /PROTOCOL_VERSION|NO_PROTOCOLS/,
+      )
+    expect(await fetch(`http://127.0.0.1:${server.port}/health`).catch(() => 'nothing')).toBe('nothing')
+    const answer = await fetch(`${server.url}/health`, { tls: { rejectUnauthorized: false } })
+    expect(await answer.json()).toEqual({ status: 'ok' })
+  })
+
+  test('[LINE-37] [LINE-38] addresses it hands out say so, and browsers are told to stay with it', async () => {
+    const server = await start()
+    const { headers, body } = await ask(server, '/sessions', {
+      ride_id: 'ride_456',
+      driver_id: 'user_123',
+      passenger_id: 'user_789',
+    })
+    expect(body.websocket_url).toBe(`wss://127.0.0.1:${server.port}/ws`)
+    expect(headers.get('strict-transport-security')).toBe('max-age=31536000')
+    expect(server.logged.find(({ message }) => message === 'listening')?.context.url).toBe(server.url)
+  })
+
+  test('[LINE-39] a renewed certificate is served to who comes, and who is connected stays', async () => {
+    const server = await start()
+    files.renew('second.example')
+    await server.clock.wind(59_000)
+    // Late, because it has 10 s to say who it is.
+    const before = await socket(server)
+    expect((await greeted(server)).name).toBe('first.example')
+    await server.clock.wind(1_100)
+    for (let i = 0; i < 5; i++) expect((await greeted(server)).name).toBe('second.example')
+    files.renew('third.example')
+    server.renewCertificate()
+    expect((await greeted(server)).name).toBe('third.example')
+    const after = await socket(server)
+    for (const each of [before, after]) expect(await said(each, 'hello')).toContain('invalid_message')
+    expect(server.logged.filter(({ message }) => message === 'the certificate was renewed')).toMatchObject([
+      { context: { names: 'DNS:second.example' } },
+      { context: { names: 'DNS:third.example' } },
+    ])
+
+    const ends = [before, after].map(closed)
+    await server.close()
+    expect(await Promise.all(ends)).toEqual([4103, 4103])
+    expect(await greeted(server).catch(() => 'nobody')).toBe('nobody')
+  })
+
+  test('[LINE-39] a certificate that cannot be used changes nothing, is said once, and is taken when it can', async () => {
+    const server = await start()
+    files.renew('second.example', 'certificate')
+    await server.clock.wind(180_000)
+    expect((await greeted(server)).name).toBe('first.example')
+    files.renew('third.example')
+    await server.clock.wind(60_000)
+    expect((await greeted(server)).name).toBe('third.example')
+    rmSync(files.key)
+    server.renewCertificate()
+    expect((await greeted(server)).name).toBe('third.example')
+    const warned = server.logged.filter(({ level }) => level === 'warn').map(({ context }) => context.why)
+    expect(warned).toEqual([
+      `TLS_KEY_FILE is ${files.key}, and is not the key of the certificate in TLS_CERT_FILE, ${files.cert}.`,
+      `TLS_KEY_FILE is ${files.key}, which cannot be read: ENOENT.`,
+    ])
+  })
+
+  test('[LINE-37] two servers do not share a port', async () => {
+    const server = await start()
+    const other = startServer({
+      TLS_CERT_FILE: files.cert,
+      TLS_KEY_FILE: files.key,
+      SERVER_ADDR: `127.0.0.1:${server.port}`,
+    })
+    expect(await other.catch((error: { code: string }) => error.code)).toBe('EADDRINUSE')
+  })
+
+  test('[LINE-37] files that will not do stop the start with one line that names the variable', () => {
+    const refusal = (more: Partial<{ cert: string; key: string }>) => {
+      const settings = { TLS_CERT_FILE: more.cert ?? files.cert, TLS_KEY_FILE: more.key ?? files.key }
+      const { exitCode, stderr } = Bun.spawnSync([process.execPath, join(ROOT, 'src/cli/main.ts')], {
+        env: {
+          PATH: process.env.PATH,
+          SERVER_ADDR: '127.0.0.1:0',
+          DATA_DIR: join(files.cert, '..'),
+          ...settings,
+        },
+        stderr: 'pipe',
+      })
+      expect(exitCode).toBe(1)
+      expect(stderr.toString()).toMatch(/^ringdown: [^\n]+\n$/)
+      return stderr.toString().slice('ringdown: '.length, -1)
+    }
+    const other = makeCertificate(openssl, 'other.example')
+    expect(refusal({ cert: '/nowhere.pem' })).toBe(
+      'TLS_CERT_FILE is /nowhere.pem, which cannot be read: ENOENT.',
+    )
+    expect(refusal({ cert: files.key })).toBe(
+      `TLS_CERT_FILE is ${files.key}, which is not a certificate in PEM.`,
+    )
+    expect(refusal({ key: files.cert })).toBe(
+      `TLS_KEY_FILE is ${files.cert}, which is not a private key in PEM, without a password.`,
+    )
+    expect(refusal({ key: other.key })).toBe(
+      `TLS_KEY_FILE is ${other.key}, and is not the key of the certificate in TLS_CERT_FILE, ${files.cert}.`,
+    )
+    other.remove()
+  })
+
+  test('[LINE-37] the health check of the container asks over TLS', async () => {
+    const server = await start()
+    const script = join(ROOT, 'deploy/health.ts')
+    const settings = { TLS_CERT_FILE: files.cert, TLS_KEY_FILE: files.key }
+    const child = Bun.spawn([process.execPath, script], {
+      env: { PATH: process.env.PATH, SERVER_ADDR: `127.0.0.1:${server.port}`, ...settings },
+      stdout: 'pipe',
+    })
+    expect(await new Response(child.stdout).text()).toBe('{"status":"ok"}\n')
+    expect(await child.exited).toBe(0)
+  })
+
+  test('[LINE-39] a certificate is known by its names and its end', () => {
+    const { names, until }: Certificate = readCertificate(files)
+    expect(names).toBe('DNS:first.example')
+    expect(Math.round((until - Date.now()) / 86_400_000)).toBe(30)
+    writeFileSync(files.key, '')
+    expect(() => readCertificate(files)).toThrow('TLS_KEY_FILE')
+  })
+})
+
+async function ask(server: TestServer, path: string, request: object) {
+  const { headers, ...answer } = await fetch(server.url + path, {
+    method: 'POST',
+    headers: { 'x-api-key': API_KEY, 'content-type': 'application/json' },
+    body: JSON.stringify(request),
+    tls: { rejectUnauthorized: false },
+  }).then(async (response) => ({ headers: response.headers, body: await response.json() }))
+  return { headers, ...answer }
+}
+
+/** What a client with a TLS stack of its own agrees on with the server. */
+function greeted(
+  { port }: TestServer,
+  options: ConnectionOptions = {},
+): Promise<{ protocol: string | null; name: string }> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port, rejectUnauthorized: false, ...options }, () => {
+      const name = String(socket.getPeerCertificate().subject.CN)
+      resolve({ protocol: socket.getProtocol(), name })
+      socket.destroy()
+    })
+    socket.once('error', reject)
+  })
+}
+
+/** The compiler knows the constructor of browsers, which takes no options. */
+const Socket = WebSocket as unknown as new (url: string, options: Bun.WebSocketOptions) => WebSocket
+
+function socket(server: TestServer): Promise<WebSocket> {
+  const made = new Socket(`${server.url.replace('http', 'ws')}/ws`, { tls: { rejectUnauthorized: false } })
+  return new Promise((resolve, reject) => {
+    made.onopen = () => resolve(made)
+    made.onerror = () => reject(new Error('no connection'))
+  })
+}
+
+function said(to: WebSocket, text: string): Promise<string> {
+  return new Promise((resolve) => {
+    to.onmessage = ({ data }) => resolve(String(data))
+    to.send(text)
+  })
+}
+
+function closed(it: WebSocket): Promise<number> {
+  return new Promise((resolve) => {
+    it.onclose = ({ code }) => resolve(code)
+  })
+}
