@@ -11,7 +11,10 @@ export function useTick(span: number, isRunning: boolean): void {
   }, [span, isRunning])
 }
 
-/** Keys of the whole page by name. Not while text is typed, nor with Ctrl, Alt or Meta, which belong to the browser. */
+/**
+ * Keys of the whole page by name. Not while text is typed or something is chosen from a list by its first letter, nor
+ * with Ctrl, Alt or Meta, which belong to the browser.
+ */
 export function useKeys(keys: Readonly<Record<string, () => void>>): void {
   const latest = useRef(keys)
   latest.current = keys
@@ -19,6 +22,7 @@ export function useKeys(keys: Readonly<Record<string, () => void>>): void {
     const press = (event: KeyboardEvent) => {
       if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return
       if (event.target instanceof HTMLInputElement && !event.target.readOnly) return
+      if (event.target instanceof HTMLSelectElement) return
       const act = latest.current[event.key.toLowerCase()]
       if (act === undefined) return
       event.preventDefault()

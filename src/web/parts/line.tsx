@@ -17,7 +17,12 @@ export interface Levels {
 export interface LineProps {
   readonly self: { readonly person: Person; readonly presence: Presence; readonly muted: boolean }
   /** `name`: of somebody who has one of their own. */
-  readonly other: { readonly person: Person; readonly presence: Presence; readonly name?: string }
+  readonly other: {
+    readonly person: Person
+    readonly presence: Presence
+    readonly name?: string
+    readonly muted?: boolean
+  }
   /** How loud both are now, from 0 to 1; null where there is nothing to measure. */
   readonly levels: (() => Levels) | null
 }
@@ -29,11 +34,7 @@ export function Line({ self, other, levels }: LineProps) {
   return (
     <div class={isLive ? 'line live' : 'line'} ref={whole}>
       <Party person={self.person} name={text.you} presence={self.presence}>
-        {self.muted && (
-          <span class="badge">
-            <Microphone off />
-          </span>
-        )}
+        {self.muted && <MutedBadge />}
       </Party>
       <Meter side="self" name={text.meters.self} level={shown.self} muted={self.muted} />
       <span class="node" />
@@ -41,9 +42,11 @@ export function Line({ self, other, levels }: LineProps) {
         side="other"
         name={other.name === undefined ? text.meters.other(other.person) : text.meters.named(other.name)}
         level={shown.other}
-        muted={false}
+        muted={other.muted === true}
       />
-      <Party person={other.person} name={other.name ?? text.name(other.person)} presence={other.presence} />
+      <Party person={other.person} name={other.name ?? text.name(other.person)} presence={other.presence}>
+        {other.muted === true && <MutedBadge />}
+      </Party>
     </div>
   )
 }
@@ -64,6 +67,14 @@ function Party({ person, name, presence, children }: PartyProps) {
       </span>
       <span class="name">{name}</span>
     </div>
+  )
+}
+
+function MutedBadge() {
+  return (
+    <span class="badge">
+      <Microphone off />
+    </span>
   )
 }
 
