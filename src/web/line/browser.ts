@@ -158,8 +158,8 @@ function transferredBy(message: ToWorker): Transferable[] {
 
 class BrowserSound implements Sound {
   readonly #context: AudioContext
-  #speaker: AudioNode | null = null
-  #microphone: readonly AudioNode[] = []
+  #speaker: AudioWorkletNode | null = null
+  #microphone: { readonly source: AudioNode; readonly worklet: AudioWorkletNode } | null = null
 
   private constructor(context: AudioContext) {
     this.#context = context
@@ -209,7 +209,7 @@ class BrowserSound implements Sound {
   }
 
   speak(): MessagePort {
-    this.#speaker?.disconnect()
+    letGo(this.#speaker)
     const node = new AudioWorkletNode(this.#context, PLAYOUT_PROCESSOR, {
       numberOfInputs: 0,
       outputChannelCount: [1],
@@ -224,13 +224,13 @@ class BrowserSound implements Sound {
       const { readable } = new MediaStreamTrackProcessor({ track, maxBufferSize: WAITING_PIECES })
       return { from: 'track', readable }
     }
-    for (const node of this.#microphone) node.disconnect()
+    this.#stopListening()
     const source = this.#context.createMediaStreamSource(new MediaStream([track as MediaStreamTrack]))
     // A node without an output is not run by every browser; what comes out of this one is silence.
-    const node = new AudioWorkletNode(this.#context, CAPTURE_PROCESSOR, { outputChannelCount: [1] })
-    source.connect(node).connect(this.#context.destination)
-    this.#microphone = [source, node]
-    return { from: 'worklet', port: wayTo(node), rate: this.#context.sampleRate }
+    const worklet = new AudioWorkletNode(this.#context, CAPTURE_PROCESSOR, { outputChannelCount: [1] })
+    source.connect(worklet).connect(this.#context.destination)
+    this.#microphone = { source, worklet }
+    return { from: 'worklet', port: wayTo(worklet), rate: this.#context.sampleRate }
   }
 
   async useOutput(id: string | null): Promise<void> {
@@ -240,10 +240,20 @@ class BrowserSound implements Sound {
   }
 
   close(): void {
-    this.#speaker?.disconnect()
-    for (const node of this.#microphone) node.disconnect()
+    letGo(this.#speaker)
+    this.#stopListening()
     if (this.#context.state !== 'closed') this.#context.close().catch(() => {})
   }
+
+  #stopListening(): void {
+    this.#microphone?.source.disconnect()
+    letGo(this.#microphone?.worklet ?? null)
+  }
+}
+
+function letGo(node: AudioWorkletNode | null): void {
+  node?.disconnect()
+  node?.port.postMessage({ worker: null } satisfies ToProcessor)
 }
 
 /** Gives a node its end of a new channel to the worker, whose end is returned. */

@@ -411,17 +411,19 @@ test('muted is muted at the track and in the worker, also on the next track and 
   expect(JSON.stringify(kept)).not.toContain(LEAF.slice(0, 8))
 
   const next = new World({ kept, isReload: true })
-  expect(next.engine.isResumed).toBe(true)
-  await next.joined()
+  await settled()
+  expect(next.view.phase).toBe('on')
   expect(next.view.muted).toBe(true)
   expect(next.track.enabled).toBe(false)
   expect(next.thread.types.slice(0, 2)).toEqual(['start', 'mute'])
 })
 
-test('what was kept is good for a reload and nothing else', () => {
-  const kept = { muted: false, headphones: false, input: null, output: null }
+test('a page that is come to anew waits to be asked, whatever was kept', async () => {
+  const kept = { muted: true, headphones: false, input: null, output: null }
   const world = new World({ kept })
-  expect(world.engine.isResumed).toBe(false)
+  await settled()
+  expect(world.view).toMatchObject({ phase: 'ready', muted: false })
+  expect(world.asked).toHaveLength(0)
   expect(world.kept).toBeNull()
 })
 

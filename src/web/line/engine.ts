@@ -34,8 +34,6 @@ interface Call {
 }
 
 export class Engine implements Line {
-  /** The page was loaded again in a call, and may go on without being asked. */
-  readonly isResumed: boolean
   readonly #ports: Ports
   readonly #listeners = new Set<() => void>()
   #view: View
@@ -56,9 +54,10 @@ export class Engine implements Line {
     })
     microphones.onChange(() => void this.#listDevices(true))
     const kept = ports.memory.take()
-    this.isResumed = kept !== null && page.isReload
-    // As it was before; muted above all.
-    if (kept !== null && page.isReload) this.#view = { ...this.#view, ...kept }
+    if (kept === null || !page.isReload) return
+    // Loaded again in a call, it goes on without being asked, as it was before; muted above all.
+    this.#view = { ...this.#view, ...kept }
+    void this.join()
   }
 
   get view(): View {
