@@ -5,13 +5,14 @@
  */
 import type { CDPSession, Page } from 'playwright-core'
 import type { Recording } from './hearing.ts'
-import { until } from './until.ts'
 
 export interface Heard {
   /** What went to the speaker. */
   readonly ear: Recording
   /** What the microphone gave, whatever the page made of it. */
   readonly mouth: Recording
+  /** To be added to the times of recordings for what `Date.now()` says, to a few ms. */
+  readonly epoch: number
 }
 
 interface Chunk {
@@ -42,34 +43,33 @@ export class Ear {
 
   /** Forgets what came before. */
   async start(): Promise<void> {
-    await this.#ask('tapped.ear.length = tapped.mouth.length = 0')
+    await this.look('tapped.ear.length = tapped.mouth.length = 0')
   }
 
   /** What came since the start, or since the page was loaded; not forgotten. */
   async take(): Promise<Heard> {
-    const [ear, mouth] = (await this.#ask('Promise.all([readTap("ear"), readTap("mouth")])')) as [
+    const [ear, mouth] = (await this.look('Promise.all([readTap("ear"), readTap("mouth")])')) as [
       Tapped,
       Tapped,
     ]
-    return { ear: recording(ear), mouth: recording(mouth) }
+    const late = [...ear.chunks, ...mouth.chunks].map(({ at, arrived }) => arrived - at)
+    return {
+      ear: recording(ear),
+      mouth: recording(mouth),
+      epoch: late.reduce((a, b) => Math.min(a, b), Infinity),
+    }
   }
 
   /** The next so many ms of what goes to the speaker, and what the microphone gave meanwhile. */
   async hear(ms: number, deadline = ms + 10_000): Promise<Heard> {
     await this.start()
-    await until(async () => ((await this.length()) ?? 0) >= ms, `${ms} ms of sound`, deadline)
+    if (!(await this.look(`heardFor(${ms}, ${deadline})`)))
+      throw new Error(`no ${ms} ms of sound in ${deadline} ms`)
     return this.take()
   }
 
-  /** Ms of sound that went to the speaker since the start. */
-  async length(): Promise<number> {
-    return (await this.#ask(
-      'tapped.ear.reduce((sum, { samples, sampleRate }) => sum + 1000 * samples.length / sampleRate, 0)',
-    )) as number
-  }
-
   /** A value of the page, without touching it. */
-  async #ask(expression: string): Promise<unknown> {
+  async look(expression: string): Promise<unknown> {
     const { result, exceptionDetails } = await this.#devtools.send('Runtime.evaluate', {
       expression,
       awaitPromise: true,
@@ -167,5 +167,16 @@ function tap(): void {
       samples: url.slice(url.indexOf(',') + 1),
     }
   }
-  Object.assign(globalThis, { tapped, readTap })
+
+  async function heardFor(ms: number, deadline: number): Promise<boolean> {
+    const start = performance.now()
+    const length = () =>
+      tapped.ear.reduce((sum, { samples, sampleRate }) => sum + (1_000 * samples.length) / sampleRate, 0)
+    while (length() < ms) {
+      if (performance.now() - start > deadline) return false
+      await new Promise((later) => setTimeout(later, 50))
+    }
+    return true
+  }
+  Object.assign(globalThis, { tapped, readTap, heardFor })
 }
