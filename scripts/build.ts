@@ -59,7 +59,8 @@ const [pages, client, server] = await Promise.all([
     naming: { entry: '[name].[ext]', chunk: '[name]-[hash].[ext]' },
   }),
 ])
-await write([...pages.outputs, ...threads.flat()], 'web')
+const web = [...pages.outputs, ...threads.flat()]
+await write(web, 'web', { 'files.json': await hashes(web) })
 await write(client.outputs, 'client')
 await write(server.outputs, 'server')
 
@@ -78,13 +79,31 @@ function addressOf([file]: Bun.BuildArtifact[]): string {
 }
 
 /** Replaces a folder of `dist` in one step, so that a server that starts meanwhile sees all of one build. */
-async function write(outputs: Bun.BuildArtifact[], folder: string): Promise<void> {
+async function write(
+  outputs: Bun.BuildArtifact[],
+  folder: string,
+  more: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const made = join(dist, `.${folder}-${process.pid}`)
   for (const output of outputs) {
     const path = join(made, output.path)
     await mkdir(dirname(path), { recursive: true })
     await Bun.write(path, output)
   }
+  for (const [name, text] of Object.entries(more)) await Bun.write(join(made, name), text)
   await rm(join(dist, folder), { recursive: true, force: true })
   await rename(made, join(dist, folder))
+}
+
+/** SHA-256, in hex, of every file by its name: what anybody who builds the same source gets as well. */
+async function hashes(outputs: Bun.BuildArtifact[]): Promise<string> {
+  const found = outputs.map(
+    async (output) =>
+      [
+        join('/', output.path).slice(1),
+        new Bun.CryptoHasher('sha256').update(await output.arrayBuffer()).digest('hex'),
+      ] as const,
+  )
+  const sorted = (await Promise.all(found)).sort(([one], [other]) => (one < other ? -1 : 1))
+  return `${JSON.stringify(Object.fromEntries(sorted), null, 2)}\n`
 }

@@ -82,6 +82,11 @@ test('the same sources make the same files, so that anybody can check what a ser
   }
 })
 
+test('[LINE-36] the hashes that are published are those of all files', () => {
+  const { 'files.json': _, ...files } = hashesIn(join(DIST, 'web'))
+  expect(JSON.parse(readFileSync(join(DIST, 'web/files.json'), 'utf8'))).toEqual(files)
+})
+
 /** A page and everything that it, or what it loads, has the address of. */
 function loadedBy(page: string): Set<string> {
   const found = new Set([page])
