@@ -1,4 +1,5 @@
 import type { Config } from '../config/options.ts'
+import { cutLineLinks, lineLinks } from './line-link.ts'
 
 export interface BannerFacts {
   readonly version: string
@@ -7,6 +8,9 @@ export interface BannerFacts {
   readonly keyFile: string
   /** The API key that was just made, to be shown this once; null on later starts and when one was set. */
   readonly newApiKey: string | null
+  /** The key of the line in use, and whether it was just made. */
+  readonly lineKey: string
+  readonly newLineKey: boolean
   readonly dataDir: string
   readonly warnings: readonly string[]
 }
@@ -23,6 +27,11 @@ export function banner(config: Config, facts: BannerFacts): string {
   if (facts.tryPages) {
     rows.push(['Try a call', `${facts.url}/call.html`], ['By name', `${facts.url}/direct.html`])
   }
+  const links = (facts.newLineKey ? lineLinks : cutLineLinks)(config.SITEURL ?? facts.url, facts.lineKey)
+  rows.push(
+    ['A line', `${links.usual}${facts.newLineKey ? '' : '  (ringdown keys link)'}`],
+    ['Mobile', links.mobile],
+  )
   const table = rows.map(([name, value]) => `  ${name.padEnd(12)}${value}\n`).join('')
   const warnings = facts.warnings.map((warning) => `  ! ${warning}\n`).join('')
   return `\nRingdown ${facts.version}\n\n${table}${warnings === '' ? '' : `\n${warnings}`}\n`

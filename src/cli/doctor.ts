@@ -1,10 +1,12 @@
 /** `doctor`: looks for what would keep calls from working. Changes nothing. */
 import { accessSync, constants, existsSync, readdirSync, statfsSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { readCertificate } from '../auth/certificate.ts'
 import { readKeyFile } from '../auth/keys.ts'
 import type { Config } from '../config/options.ts'
 import { readConfig } from '../config/read.ts'
 import { fileLimit } from '../observe/process.ts'
+import { certificateFilesOf } from '../settings.ts'
 import { dotenvWarnings } from './dotenv.ts'
 import { askGreeting } from './mysql-greeting.ts'
 import type { Terminal } from './terminal.ts'
@@ -26,6 +28,7 @@ export async function doctor(argv: readonly string[], terminal: Terminal): Promi
     ...[...warnings, ...dotenvWarnings()].map((says) => ({ is: 'look' as const, says })),
     ...checkFolder(config),
     ...checkKeys(config),
+    ...checkCertificate(config),
     await checkAddress(config),
     ...(await checkDatabase(config)),
     checkFiles(config),
@@ -75,7 +78,26 @@ function checkKeys({ DATA_DIR, API_KEY }: Config): Finding[] {
   }
 }
 
-async function checkAddress({ SERVER_ADDR: { host, port } }: Config): Promise<Finding> {
+const DAY = 86_400_000
+/** Those who renew certificates do so earlier. */
+const SOON = 14 * DAY
+
+function checkCertificate(config: Config): Finding[] {
+  const files = certificateFilesOf(config)
+  if (files === null) return []
+  try {
+    const { names, until } = readCertificate(files)
+    const days = Math.floor((until - Date.now()) / DAY)
+    const whose = `The certificate (${names === '' ? 'without a name' : names})`
+    if (days < 0) return [bad(`${whose} has run out: renew it.`)]
+    const says = `${whose} is good for ${days} days more`
+    return [until - Date.now() < SOON ? look(`${says}: is it renewed?`) : ok(`${says}.`)]
+  } catch (error) {
+    return [bad(error instanceof Error ? error.message : 'The certificate cannot be read.')]
+  }
+}
+
+async function checkAddress({ SERVER_ADDR: { host, port }, TLS_CERT_FILE }: Config): Promise<Finding> {
   const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
   try {
     const server = Bun.listen({ hostname: host, port, socket: { data() {} } })
@@ -83,7 +105,7 @@ async function checkAddress({ SERVER_ADDR: { host, port } }: Config): Promise<Fi
     return ok(`${address} is free to listen on.`)
   } catch {
     const runs = await answersHealth(
-      `http://${address.replace('0.0.0.0', '127.0.0.1').replace('[::]', '[::1]')}`,
+      `http${TLS_CERT_FILE === null ? '' : 's'}://${address.replace('0.0.0.0', '127.0.0.1').replace('[::]', '[::1]')}`,
     )
     if (runs) return look(`A server answers on ${address} already; good if it is this one.`)
     return bad(`${address} cannot be listened on: it is taken, or not of this machine. Set SERVER_ADDR.`)
@@ -92,7 +114,10 @@ async function checkAddress({ SERVER_ADDR: { host, port } }: Config): Promise<Fi
 
 async function answersHealth(url: string): Promise<boolean> {
   try {
-    const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(1000) })
+    const answer = await fetch(`${url}/health`, {
+      signal: AbortSignal.timeout(1000),
+      tls: { rejectUnauthorized: false },
+    })
     return (await answer.text()).includes('"status":"ok"')
   } catch {
     return false
@@ -157,7 +182,13 @@ function newestFile(folder: string): number {
 /** Silence after which nginx cuts a connection, unless `proxy_read_timeout` says more. */
 const NGINX_PATIENCE = 60_000
 
-function checkProxy({ HEARTBEAT_INTERVAL, SERVER_ADDR: { host }, SITEURL }: Config): Finding[] {
+function checkProxy(config: Config): Finding[] {
+  const {
+    HEARTBEAT_INTERVAL,
+    SERVER_ADDR: { host },
+    SITEURL,
+    TLS_CERT_FILE,
+  } = config
   const findings: Finding[] = []
   if (HEARTBEAT_INTERVAL >= NGINX_PATIENCE) {
     findings.push(
@@ -165,6 +196,7 @@ function checkProxy({ HEARTBEAT_INTERVAL, SERVER_ADDR: { host }, SITEURL }: Conf
     )
   }
   const local = host === 'localhost' || host === '::1' || host.startsWith('127.')
+  if (TLS_CERT_FILE !== null) return findings
   if (!local) {
     findings.push(
       look(

@@ -8,6 +8,7 @@ import type { Running } from '../main.ts'
 import { openLog } from '../observe/log.ts'
 import { run } from './main.ts'
 import { stop } from './serve.ts'
+import { verify } from './verify.ts'
 
 const MAIN = join(import.meta.dir, 'main.ts')
 const KEY = 'not-a-key-of-anyone-0123456789abcdef'
@@ -101,6 +102,21 @@ describe('serve', () => {
       expect(out).not.toContain(secret)
   })
 
+  test('[LINE-40] the link to try has the site and the start of the key, as the document shows', async () => {
+    const APIKEY = `SEBIEJTA${'x7'.repeat(40)}`
+    const env = { LOG_FORMAT: 'json', SITEURL: 'https://voip-clzer.ondigitalocean.app', APIKEY }
+    const server = spawn([], env)
+    await server.until('"ready"')
+    server.child.kill('SIGTERM')
+    const { out } = await server.ended()
+    expect(out).toContain('"Try https://voip-clzer.ondigitalocean.app/line.html?apikey=SEBIEJTA..."')
+    expect(out).toContain(
+      '"Try mobile https://voip-clzer.ondigitalocean.app/line.html?apikey=SEBIEJTA...&mobile=1"',
+    )
+    expect(out).not.toContain(APIKEY)
+    expect(out).not.toContain('x7x7')
+  })
+
   test('on a terminal it shows a made API key once, with links to try', async () => {
     const first = spawn(['serve'], { LOG_FORMAT: 'pretty' })
     await first.until('Try a call')
@@ -112,6 +128,10 @@ describe('serve', () => {
     expect(out).toMatch(
       / {2}Listening {3}http:\/\/127\.0\.0\.1:(\d+)\n[\s\S]*Try a call {2}http:\/\/127\.0\.0\.1:\1\/call\.html\n/,
     )
+    expect(out).toMatch(
+      new RegExp(`  A line {6}http://\\S+/line\\.html\\?apikey=${kept.line[0]}#generate_leaf\n`),
+    )
+    expect(out).toContain(`/line.html?apikey=${kept.line[0]}&mobile=1#generate_leaf\n`)
     expect(out).not.toContain(kept.admin[0])
     expect(out).not.toContain(kept.secret)
 
@@ -119,7 +139,8 @@ describe('serve', () => {
     await second.until('Call log')
     second.child.kill('SIGTERM')
     const again = await second.ended()
-    for (const absent of ['API key', 'Try a call', 'REQUIRE_JOIN_TOKEN', kept.api[0], KEY])
+    expect(again.out).toContain('/line.html?apikey=rd_line_...  (ringdown keys link)\n')
+    for (const absent of ['API key', 'Try a call', 'REQUIRE_JOIN_TOKEN', kept.api[0], kept.line[0], KEY])
       expect(again.out).not.toContain(absent)
   })
 
@@ -292,6 +313,62 @@ function packet(payload: Buffer): Buffer {
   header.writeUIntLE(payload.length, 0, 3)
   return Buffer.concat([header, payload])
 }
+
+test('[LINE-36] verify finds a file that is not the one that was built, and needs no word of the server', async () => {
+  const key = 'k'.repeat(72)
+  const files: Record<string, string> = {
+    '/line.html': '<!doctype html>',
+    '/assets/a.js': 'a()',
+    '/assets/b.css': 'b{}',
+  }
+  const served = { ...files }
+  const asked: string[] = []
+  const server = Bun.serve({
+    hostname: '127.0.0.1',
+    port: 0,
+    fetch({ url }) {
+      const { pathname, search } = new URL(url)
+      asked.push(pathname + search)
+      const body = served[pathname]
+      if (body === undefined) return new Response('', { status: 404 })
+      const allowed = pathname !== '/line.html' || search === `?apikey=${key}`
+      return new Response(body, { status: allowed ? 200 : 401 })
+    },
+  })
+  const built = join(data, 'web')
+  mkdirSync(built, { recursive: true })
+  const hashes = Object.entries({ ...files, '/call.html': 'not asked for' }).map(([path, text]) => [
+    path.slice(1),
+    new Bun.CryptoHasher('sha256').update(text).digest('hex'),
+  ])
+  writeFileSync(join(built, 'files.json'), JSON.stringify(Object.fromEntries(hashes)))
+  const check = async (address: string, env: Record<string, string> = {}) => {
+    let out = ''
+    const terminal = {
+      out: (text: string) => {
+        out += text
+      },
+      err: () => {},
+      env,
+    }
+    return { code: await verify([address], terminal, built), out }
+  }
+  const site = `http://127.0.0.1:${server.port}`
+  const right = { code: 0, out: `${site} serves the 3 files that were built here.\n` }
+  expect(await check(site, { APIKEY: key })).toEqual(right)
+  expect(await check(`${site}/line.html?apikey=${key}#leaf_x`)).toEqual(right)
+  expect(asked.join(' ')).not.toContain('leaf')
+  expect((await check(site, { APIKEY: 'x'.repeat(72) })).out).toStartWith('line.html is not there\n')
+  served['/assets/a.js'] = 'a(); steal()'
+  delete served['/assets/b.css']
+  expect(await check(site, { APIKEY: key })).toEqual({
+    code: 1,
+    out: 'assets/a.js is another file\nassets/b.css is not there\n2 of 3 files differ from what was built here.\n',
+  })
+  await server.stop(true)
+  await expect(check(`${site}/?apikey=${key}`)).rejects.toThrow(/^http:\S+ does not answer: \w+\.$/)
+  expect((await command(['verify', 'line.example.com'])).code).toBe(1)
+})
 
 test('help and version need nothing to be right', async () => {
   const help = await command(['--help'], { SERVER_ADDR: 'wrong' })

@@ -18,6 +18,7 @@ Usage: ringdown [command] [options]
   keys link                show the links with which a line begins, for full sound and for mobile
   keys new DOOR            make another key, good besides the old ones from the next start on
   keys retire DOOR         forget all made keys but the newest; DOOR is api, admin or line
+  verify ADDRESS           compare the page that a server serves with what was built here
   doctor                   look for what would keep calls from working
   help, --help             this
   version, --version       the version
@@ -44,6 +45,8 @@ export async function run(argv: readonly string[], terminal: Terminal): Promise<
         return (await import('./config.ts')).showConfig(rest, terminal)
       case 'keys':
         return (await import('./keys.ts')).keys(rest, terminal)
+      case 'verify':
+        return await (await import('./verify.ts')).verify(rest, terminal)
       case 'doctor':
         return await (await import('./doctor.ts')).doctor(rest, terminal)
       default:

@@ -8,6 +8,7 @@ import { type Running, start } from '../main.ts'
 import { openLog, type ServerLog } from '../observe/log.ts'
 import { banner, databaseOf } from './banner.ts'
 import { dotenvWarnings } from './dotenv.ts'
+import { cutLineLinks } from './line-link.ts'
 import { CommandError, type Terminal } from './terminal.ts'
 
 /** What takes longer than this to stop is cut off. */
@@ -100,15 +101,31 @@ function announce(
 ): void {
   const { keys, url, tryPages } = running
   const dataDir = resolve(config.DATA_DIR)
+  const [lineKey = ''] = keys.effective.line
   if (log.json) {
     log.info({ version, url, database: databaseOf(config, dataDir), keyFile: keys.file, tryPages }, 'ready')
     if (keys.firstStart) log.info({ keyFile: keys.file }, 'keys were made')
+    const links = cutLineLinks(config.SITEURL ?? url, lineKey)
+    log.info({}, `Try ${links.usual}`)
+    log.info({}, `Try mobile ${links.mobile}`)
     for (const warning of warnings) log.warn({}, warning)
     return
   }
   log.flush()
   const newApiKey = keys.firstStart && config.API_KEY === null ? (keys.effective.api[0] ?? null) : null
-  terminal.out(banner(config, { version, url, tryPages, keyFile: keys.file, newApiKey, dataDir, warnings }))
+  const newLineKey = keys.firstStart && config.APIKEY === null
+  const facts = {
+    version,
+    url,
+    tryPages,
+    keyFile: keys.file,
+    newApiKey,
+    lineKey,
+    newLineKey,
+    dataDir,
+    warnings,
+  }
+  terminal.out(banner(config, facts))
 }
 
 /** Closes in order. A second signal, or taking too long, cuts it off; what was promised is on disk by then. */

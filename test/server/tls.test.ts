@@ -133,6 +133,22 @@ describeWith('openssl', 'TLS of its own', (openssl) => {
     other.remove()
   })
 
+  test('[LINE-37] doctor looks at the certificate', () => {
+    const doctor = () => {
+      const settings = { TLS_CERT_FILE: files.cert, TLS_KEY_FILE: files.key, SERVER_ADDR: '0.0.0.0:0' }
+      const { stdout } = Bun.spawnSync([process.execPath, join(ROOT, 'src/cli/main.ts'), 'doctor'], {
+        env: { PATH: process.env.PATH, DATA_DIR: join(files.cert, '..'), ...settings },
+        stdout: 'pipe',
+      })
+      return stdout.toString()
+    }
+    const good = doctor()
+    expect(good).toMatch(/^ok {4}The certificate \(DNS:first\.example\) is good for (29|30) days more\.$/m)
+    expect(good).not.toContain('without TLS')
+    files.renew('second.example', 'key')
+    expect(doctor()).toMatch(/^BAD {3}TLS_KEY_FILE is \S+, and is not the key of the certificate/m)
+  })
+
   test('[LINE-37] the health check of the container asks over TLS', async () => {
     const server = await start()
     const script = join(ROOT, 'deploy/health.ts')
