@@ -31,6 +31,7 @@ import { openMetrics } from './observe/metrics.ts'
 import { RIDE_PATH } from './protocol/ride.ts'
 import { Renewal } from './renewal.ts'
 import { Directs } from './services/direct/directs.ts'
+import { Lines } from './services/line/lines.ts'
 import { Rides } from './services/ride/rides.ts'
 import { appTokensOf, certificateFilesOf, isTrial, mysqlOf, secretsOf, turnOf } from './settings.ts'
 import { openStore } from './store/store.ts'
@@ -92,7 +93,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
 
   const metrics = openMetrics({
     version: VERSION,
-    calls: { ride: () => rides.count(), direct: () => directs.count() },
+    calls: { ride: () => rides.count(), direct: () => directs.count(), line: () => lines.count() },
     store: () => store.status(),
     clock,
   })
@@ -155,12 +156,23 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     newId: () => crypto.randomUUID(),
     digest,
   })
+  const lines = new Lines({
+    grace: config.RECONNECT_GRACE,
+    clock,
+    callLog: store.callLog,
+    snapshots: store.snapshots,
+    metrics,
+    log,
+    newId: () => callId(crypto.randomUUID()),
+    digest,
+  })
   rides.recover()
   directs.recover()
-  store.closeOrphans([...rides.liveIds(), ...directs.liveIds()], clock.now())
+  lines.recover()
+  store.closeOrphans([...rides.liveIds(), ...directs.liveIds(), ...lines.liveIds()], clock.now())
 
   const sockets = new WsDoor({
-    endpoints: [rides.endpoint(), directs.endpoint()],
+    endpoints: [rides.endpoint(), directs.endpoint(), lines.endpoint()],
     rates: { messagesPerSecond: config.MESSAGES_PER_SECOND, bytesPerMinute: config.BYTES_PER_MINUTE },
     clock,
     log,
@@ -233,6 +245,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     draining = true
     rides.drain()
     directs.drain()
+    lines.drain()
   }
   let closing: Promise<void> | null = null
   const close = async () => {
@@ -241,6 +254,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     listening.stopListening()
     rides.close()
     directs.close()
+    lines.close()
     retention?.cancel()
     await sockets.close()
     await waking?.close()

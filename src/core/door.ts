@@ -75,12 +75,12 @@ export interface Session<Up> {
   ponged(): void
 }
 
-/** `wrong`: no frame of the protocol; many close the connection. `too much`: closes it. */
-export type Handled = 'relayed' | 'dropped' | 'wrong' | 'too much'
+/** `answered`: it was for the server. `wrong`: no frame of the protocol; many close the connection. `too much`: closes it. */
+export type Handled = 'relayed' | 'answered' | 'dropped' | 'wrong' | 'too much'
 
 export interface BytesSession {
   /** A frame as it came; it may be sent on, but not changed or kept. At most `maxBytes`. Called for every frame. */
-  frame(bytes: Uint8Array): Handled
+  frame(bytes: Uint8Array, now: Millis): Handled
   /** The connection is gone; `goodbye` when the peer closed it with 1000, 1001 or without a code. Called once, last. */
   closed(goodbye: boolean): void
 }

@@ -50,13 +50,14 @@ export class BytesConnection extends Connection implements BytesPeer {
     if (!this.take(data.length, now)) return this.cutOff('flooding')
     const sampled = (++this.#seen & (SAMPLE - 1)) === 0
     const startedAt = sampled ? performance.now() : 0
-    switch (this.#session.frame(data)) {
+    switch (this.#session.frame(data, now)) {
       case 'relayed': {
         const { metrics } = this.world
         metrics.relayed(this.#endpoint.kind, data.length)
         if (sampled) metrics.relayTook(this.#endpoint.kind, performance.now() - startedAt)
         return
       }
+      case 'answered':
       case 'dropped':
         return
       case 'wrong':

@@ -47,6 +47,7 @@ export class RawPeer {
   readonly socket: Socket
   readonly #pong: boolean
   readonly #inbox: string[] = []
+  readonly #frames: Buffer[] = []
   readonly #pings: Buffer[] = []
   readonly #pongs: Buffer[] = []
   #unread = Buffer.alloc(0)
@@ -146,6 +147,20 @@ export class RawPeer {
     }
   }
 
+  /** The next binary frame. Rejects when the connection closes before one comes. */
+  async nextFrame(): Promise<Buffer> {
+    await this.#until(() => this.#frames.length > 0 || this.#closed !== null, 'a frame')
+    const bytes = this.#frames.shift()
+    if (bytes === undefined)
+      throw new Error(`closed with ${this.#closed?.code} ${this.#closed?.reason} instead of a frame`)
+    return bytes
+  }
+
+  /** Takes the binary frames that came. */
+  takeFrames(): Buffer[] {
+    return this.#frames.splice(0)
+  }
+
   /** Messages that came and were not taken. */
   get waiting(): readonly string[] {
     return this.#inbox
@@ -233,6 +248,7 @@ export class RawPeer {
 
   #got(opcode: number, payload: Buffer): void {
     if (opcode === TEXT) this.#inbox.push(payload.toString())
+    if (opcode === BINARY) this.#frames.push(payload)
     if (opcode === PONG) this.#pongs.push(payload)
     if (opcode === PING) {
       this.#pings.push(payload)
