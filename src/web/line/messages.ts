@@ -176,8 +176,8 @@ export const CAPTURE_PROCESSOR = 'line-capture'
 
 /**
  * The one message from the page to a processor, by the port of its node: its end of the channel to the worker,
- * transferred. All else goes through that.
+ * transferred, in place of the last. All else goes through that. Null: the node is not needed any more, and is let go.
  */
 export interface ToProcessor {
-  readonly worker: MessagePort
+  readonly worker: MessagePort | null
 }
