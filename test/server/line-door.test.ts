@@ -1,8 +1,10 @@
 /** Who may open a line, over what, and what is left of it in logs: the page route and the door of its socket. */
 import { afterAll, afterEach, describe, expect, test } from 'bun:test'
+import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { LINE_FILES, LINE_PAGE, lineFolder } from '../kit/line-folder.ts'
 import { exchange, request } from '../kit/raw-http.ts'
+import { RawPeer, type RawPeerOptions, Refused } from '../kit/raw-peer.ts'
 import { API_KEY, closeServers, LINE_KEY, startServer, type TestServer } from '../kit/server.ts'
 
 const pages = lineFolder()
@@ -146,5 +148,77 @@ describe('the page of a line', () => {
     const written = JSON.stringify(server.logged) + metrics
     expect(written).not.toContain(LINE_KEY)
     expect(written).not.toContain('marked')
+  })
+})
+
+describe('the socket of a line', () => {
+  const newId = () => randomBytes(16).toString('base64url')
+  const seated = (query: string) => `/line?${query}&room=${newId()}&seat=${newId()}`
+  const right = seated(`apikey=${LINE_KEY}`)
+  /** 101, or what a refusal says. */
+  const shake = async (server: TestServer, path: string, options: RawPeerOptions = {}) => {
+    try {
+      const peer = await RawPeer.open(server.url, { path, ...options })
+      peer.drop()
+      return '101'
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error
+      return `${error.status} ${error.body}`
+    }
+  }
+
+  test('[LINE-34] opens to whom has a key, and is refused before the upgrade with the same bytes to others', async () => {
+    const server = await start()
+    expect(await shake(server, right)).toBe('101')
+    const wrong = [
+      `apikey=${'x'.repeat(72)}`,
+      'apikey=',
+      'none=1',
+      `apikey=${LINE_KEY}&apikey=${LINE_KEY}`,
+      `apikey=${API_KEY}`,
+    ]
+    const answers = await Promise.all(
+      [...wrong.map(seated), '/line', '/line?room=x'].map((path) => shake(server, path)),
+    )
+    expect(new Set(answers).size).toBe(1)
+    expect(answers[0]).toStartWith('401 {"error":{"code":"invalid_api_key"')
+    const headers = { 'X-API-Key': LINE_KEY, Authorization: `Bearer ${LINE_KEY}` }
+    expect(await shake(server, '/line', { headers })).toBe(answers[0] ?? '')
+  })
+
+  test('[LINE-34] is no door for pages of other sites, whose visitors have a key', async () => {
+    const server = await start()
+    const from = (origin: string, path = right) => shake(server, path, { headers: { Origin: origin } })
+    expect(await from(server.url)).toBe('101')
+    expect(await from('https://elsewhere.example')).toStartWith('403 {"error":{"code":"origin_not_allowed"')
+    expect(await from('https://elsewhere.example', '/line')).toStartWith('401 ')
+  })
+
+  test('[LINE-34] who guesses keys uses up no attempt of who has one, and is not heard after ten', async () => {
+    const server = await start({ RATE_LIMIT_PER_MIN: '3' })
+    for (let i = 0; i < 5; i++) expect(await shake(server, seated(`apikey=guess${i}`))).toStartWith('401 ')
+    for (let i = 0; i < 5; i++) expect((await open(server, `/?apikey=guess${i}`)).status).toBe(401)
+    expect(await shake(server, seated('apikey=guess'))).toStartWith('429 ')
+    expect((await open(server, '/?apikey=guess')).status).toBe(429)
+    expect(await shake(server, right)).toBe('101')
+  })
+
+  test('[LINE-34] a request that is no handshake is told so, key or not', async () => {
+    const server = await start()
+    for (const path of ['/line', right]) {
+      expect((await open(server, path)).status).toBe(426)
+      expect((await server.ask('POST', path)).status).toBe(405)
+    }
+  })
+
+  test('[LINE-35] its address stands in no line of the log, not even at debug, nor in a metric', async () => {
+    const server = await start()
+    const [room, seat] = [newId(), newId()]
+    await shake(server, `/line?apikey=${LINE_KEY}&room=${room}&seat=${seat}`)
+    await shake(server, `/line?apikey=${LINE_KEY}&room=${room}&seat=wrong-seat`)
+    await shake(server, `/line?apikey=wrong-key-of-a-line&room=${room}&seat=${seat}`)
+    const written = JSON.stringify(server.logged) + (await server.ask('GET', '/metrics')).text
+    for (const secret of [LINE_KEY, room, seat, 'wrong-seat', 'wrong-key-of-a-line', 'apikey='])
+      expect(written).not.toContain(secret)
   })
 })
