@@ -30,9 +30,9 @@ RUN groupadd --gid 1000 node \
  && useradd --uid 1000 --gid node --no-create-home --home-dir /data --shell /usr/sbin/nologin node \
  && install --directory --owner=node --group=node --mode=0700 /data
 
-# The operator's commands, as: docker compose exec ringdown ringdown keys show
-RUN printf '#!/bin/sh\nexec bun /app/dist/server/main.js "$@"\n' > /usr/local/bin/ringdown \
- && chmod 755 /usr/local/bin/ringdown
+# The server, and the operator's commands, as: docker compose exec ringdown ringdown keys show
+COPY deploy/container.sh /usr/local/bin/ringdown
+RUN chmod 755 /usr/local/bin/ringdown
 
 COPY --from=build /app/bin/bun /usr/local/bin/bun
 COPY --from=build /app/dist dist
@@ -52,8 +52,9 @@ LABEL org.opencontainers.image.title="Ringdown" \
 # The user node, by number: a cluster that wants to see that this is not root cannot read names.
 USER 1000:1000
 VOLUME /data
-EXPOSE 47880
+# 443: where it speaks TLS itself, with the files that are mounted at /tmp/fullchain.pem and /tmp/privkey.pem.
+EXPOSE 47880 443
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["bun", "/app/dist/server/health.js"]
-ENTRYPOINT ["bun", "/app/dist/server/main.js"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["ringdown", "health"]
+ENTRYPOINT ["ringdown"]
 CMD ["serve"]

@@ -90,7 +90,7 @@ wait_for_health() {
     while [ "$(date +%s)" -lt "$deadline" ]; do
         case $(container_state) in
             "running ${restarts:-0}")
-                if compose exec -T "$service" bun dist/server/health.js >/dev/null 2>&1 &&
+                if compose exec -T "$service" ringdown health >/dev/null 2>&1 &&
                     [ "$(container_state)" = "running ${restarts:-0}" ]; then
                     return 0
                 fi
@@ -126,7 +126,7 @@ fi
 
 say "starting"
 if start; then
-    compose exec -T "$service" bun dist/server/health.js /ready || :
+    compose exec -T "$service" ringdown health /ready || :
     say "it runs and is healthy"
     exit 0
 fi

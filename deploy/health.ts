@@ -1,8 +1,8 @@
 /**
  * Asks the server on this machine how it is; exit code 0 when it answers 200. For a container, which has no curl.
  *
- *   bun dist/server/health.js           does it run? Asked by HEALTHCHECK in the Dockerfile
- *   bun dist/server/health.js /ready    should it get calls? Prints what it says
+ *   ringdown health           does it run? Asked by HEALTHCHECK in the Dockerfile
+ *   ringdown health /ready    should it get calls? Prints what it says
  */
 import { readConfig } from '../src/config/read.ts'
 

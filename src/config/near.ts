@@ -18,8 +18,12 @@ const PREFIXES = [
 /** A name that continues one of ours for so long, as SERVER_ADDRESS does. */
 const COMMON_START = 7
 
+/** Near to one of ours, and everywhere: where OpenSSL looks for the certificates that it trusts. */
+const OTHERS = ['SSL_CERT_FILE', 'SSL_CERT_DIR']
+
 /** Our name that this one was probably meant to be, `''` when it looks like ours but like none of them, or null. */
 export function nearMiss(name: string, known: readonly string[]): string | null {
+  if (OTHERS.includes(name)) return null
   const wanted = plain(name)
   const closest = known
     .map((ours) => ({ ours, edits: edits(wanted, plain(ours)), allowed: ours.length < 8 ? 1 : 2 }))

@@ -335,6 +335,7 @@ test('a variable that looks like ours is warned about once, and nobody else’s 
     LOGLEVEL: 'LOG_LEVEL',
     api_key: 'API_KEY',
     SITE_URL: 'SITEURL',
+    TLS_CERTFILE: 'TLS_CERT_FILE',
     RATE_LIMIT_PER_MINUTE: 'RATE_LIMIT_PER_MIN',
     TURN_URL: 'TURN_URLS',
     JWT_SECRET_KEY: 'JWT_SECRET',
@@ -350,7 +351,8 @@ test('a variable that looks like ours is warned about once, and nobody else’s 
     'PATH HOME USER SHELL LANG TERM PWD OLDPWD HOSTNAME LOGNAME EDITOR DISPLAY SESSION_MANAGER DESKTOP_SESSION ' +
     'XDG_SESSION_ID SSH_AUTH_SOCK DBUS_SESSION_BUS_ADDRESS NODE_ENV NODE_OPTIONS npm_config_cache npm_package_name ' +
     'INIT_CWD CI DEBUG TZ PORT HOST LOG_DIR SERVER_NAME SERVER_PORT DATABASE_URL MYSQL_HOST REDIS_URL TMPDIR ' +
-    'INVOCATION_ID JOURNAL_STREAM MAX_OLD_SPACE KUBERNETES_SERVICE_HOST AWS_ACCESS_KEY_ID API_URL ENV ENVIRON'
+    'INVOCATION_ID JOURNAL_STREAM MAX_OLD_SPACE KUBERNETES_SERVICE_HOST AWS_ACCESS_KEY_ID API_URL ENV ENVIRON ' +
+    'SSL_CERT_FILE SSL_CERT_DIR'
   expect(readConfig(Object.fromEntries(others.split(' ').map((name) => [name, 'x'])), []).warnings).toEqual(
     [],
   )

@@ -155,7 +155,7 @@ test('it is built, checked, started and found healthy', () => {
   const order = steps.map((step) => calls.indexOf(`docker ${step}`))
   expect(order).toEqual([...order].sort((a, b) => a - b))
   expect(order[0]).toBeGreaterThan(0)
-  expect(calls).toContain('docker compose exec -T ringdown bun dist/server/health.js')
+  expect(calls).toContain('docker compose exec -T ringdown ringdown health')
 })
 
 test('where there is no docker compose, docker-compose does all of it', () => {

@@ -1,7 +1,9 @@
 /** The Dockerfile: what it says, and what comes of running each of its lines. See stages.ts for what is real in that. */
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
-import { readFileSync, statSync } from 'node:fs'
+import { chmodSync, chownSync, copyFileSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeCertificate } from '../kit/certificate.ts'
+import { testWith } from '../kit/need.ts'
 import { until } from '../kit/until.ts'
 import { canRunStages, filesIn, Image, ignoredBy, instructions } from './stages.ts'
 
@@ -56,6 +58,7 @@ test('the context of the build is what is copied, and no secret, data or test', 
     'src/services/ride/rides.ts',
     'scripts/run.mjs',
     'deploy/health.ts',
+    'deploy/container.sh',
   ]) {
     expect(`${path} ${ignored(path)}`).toBe(`${path} false`)
   }
@@ -128,6 +131,50 @@ describe.if(possible)('the image', () => {
     server.kill('SIGTERM')
     expect(await ended, output()).toBe(0)
   })
+
+  testWith(
+    'openssl',
+    '[LINE-37] takes a certificate that is mounted as the document shows, at 443',
+    async (openssl) => {
+      const { SERVER_ADDR: _, ...unset } = env
+      expect(image.exec(['ringdown', 'config'], unset).output).toContain('SERVER_ADDR=127.0.0.1:47880 ')
+      const files = makeCertificate(openssl, 'line.example.com')
+      const mounted = {
+        cert: join(image.root, 'tmp/fullchain.pem'),
+        key: join(image.root, 'tmp/privkey.pem'),
+      }
+      copyFileSync(files.cert, mounted.cert)
+      expect(image.exec(['ringdown', 'config'], unset).output).toContain('# TLS_CERT_FILE=  (not set')
+      copyFileSync(files.key, mounted.key)
+      files.remove()
+      chmodSync(mounted.key, 0o600)
+      const { output: settings } = image.exec(['ringdown', 'config'], unset)
+      for (const line of [
+        'SERVER_ADDR=0.0.0.0:443',
+        'TLS_CERT_FILE=/tmp/fullchain.pem',
+        'TLS_KEY_FILE=/tmp/privkey.pem',
+      ])
+        expect(settings).toContain(`${line} `)
+      const unreadable = image.exec(['ringdown', 'serve'], env)
+      expect(unreadable).toEqual({
+        code: 1,
+        output:
+          'ringdown: TLS_KEY_FILE is /tmp/privkey.pem, which cannot be read: the user this server runs as (1000) may not read it.\n',
+      })
+
+      chownSync(mounted.key, 1000, 1000)
+      const { process: server, output } = image.start(env)
+      const health = image.healthCommand()
+      await until(() => image.exec(health, env).code === 0 || server.exitCode !== null, 'an answer')
+      expect(server.exitCode, output()).toBeNull()
+      const answer = await fetch(`https://127.0.0.1:${port}/health`, { tls: { rejectUnauthorized: false } })
+      expect(answer.status).toBe(200)
+      const ended = new Promise((resolve) => server.once('exit', resolve))
+      server.kill('SIGTERM')
+      expect(await ended, output()).toBe(0)
+      for (const file of Object.values(mounted)) rmSync(file)
+    },
+  )
 
   test("has the operator's commands under one name", () => {
     expect(image.exec(['ringdown', 'config'], env)).toMatchObject({ code: 0 })

@@ -4,11 +4,21 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect } from 'node:tls'
+import { control, everyAudio, hello, LineCaller, talking } from '../kit/line-callers.ts'
 import { startLiveServer } from '../kit/live-server.ts'
 import { describeWith, testWith } from '../kit/need.ts'
 import { type Nginx, SHIPPED, startNginx } from '../kit/nginx.ts'
 import { RawPeer, type RawPeerOptions, Refused } from '../kit/raw-peer.ts'
-import { ADMIN_KEY, API_KEY, type Seated, type Session, seat, type TestServer } from '../kit/server.ts'
+import {
+  ADMIN_KEY,
+  API_KEY,
+  LINE_KEY,
+  type Seated,
+  type Session,
+  seat,
+  type TestServer,
+} from '../kit/server.ts'
+import { until } from '../kit/until.ts'
 
 const FILES = {
   'the shipped file': readFileSync(SHIPPED, 'utf8'),
@@ -218,9 +228,34 @@ describeWith('nginx', 'behind nginx', (program) => {
     expect((await ask('/nowhere')).status).toBe(404)
     await server.close()
     expect((await ask('/health')).status).toBe(502)
+    await until(() => nginx.logs().includes('upstream 502'), 'nginx to write its log')
     expect(nginx.logs()).toContain('"GET /nowhere HTTP/1.1" 404')
     expect(nginx.logs()).toMatch(/"GET \/health HTTP\/1.1" 502 .* upstream 502/)
     expect(nginx.logs()).not.toContain(secret)
+  })
+
+  test('[LINE-35] a line carries its frames both ways, and no log of nginx has its key, room or seat', async () => {
+    const { nginx } = await start()
+    const page = await fetch(`${nginx.url}/line.html?apikey=${LINE_KEY}`)
+    expect([200, 404]).toContain(page.status)
+    expect((await fetch(`${nginx.url}/?apikey=guessed-key`)).status).toBe(401)
+    const options = { key: LINE_KEY, headers: { Origin: nginx.url } }
+    const [first, second] = await talking(nginx, options)
+    for (const [from, to] of [
+      [first, second],
+      [second, first],
+    ] as const) {
+      const frames = [hello(), ...everyAudio(), control()]
+      from.send(...frames)
+      for (const sent of frames) expect((await to.heard()).equals(sent)).toBe(true)
+    }
+    const wrong = LineCaller.open(nginx.url, { key: 'guessed-key', room: first.room })
+    expect((await refusal(wrong.then(({ peer }) => peer))).status).toBe(401)
+    for (const { peer } of [first, second]) peer.close()
+    for (const { peer } of [first, second]) await peer.ended()
+    await until(() => nginx.logs().includes('"GET /line HTTP/1.1" 101'), 'nginx to write its log')
+    for (const secret of [LINE_KEY, 'guessed-key', first.room, first.seat, second.seat, 'apikey'])
+      expect(nginx.logs()).not.toContain(secret)
   })
 
   test('a body that no message of ours could need ends at nginx', async () => {
