@@ -6,7 +6,8 @@
 import type { Bytes } from '../../src/audio/bytes.ts'
 import { type Leaf, newLeaf } from '../../src/audio/leaf.ts'
 import { HandClock } from '../../src/client/fakes.ts'
-import { NOTICE_TYPE, writeNotice } from '../../src/protocol/line.ts'
+import { codes } from '../../src/protocol/codes.ts'
+import { NOTICE_TYPE, readNotice, writeNotice } from '../../src/protocol/line.ts'
 import { End } from '../../src/web/line/end.ts'
 import {
   type Captured,
@@ -79,7 +80,7 @@ export class MemoryRelay {
   /** What a new socket gets instead of being opened; `null`: it is opened. */
   refuses: (() => number | null) | null = null
   keeps = true
-  /** A hello to an empty seat is answered with `left`. */
+  /** Says that it is there when it is asked. */
   answers = true
 
   constructor(clock: HandClock) {
@@ -128,13 +129,13 @@ export class MemoryRelay {
     this.#seats = this.#seats.filter((other) => other !== replaced)
     if (replaced !== undefined) {
       replaced.isOpen = false
-      replaced.on.closed(4410)
+      replaced.on.closed(codes.replaced.close)
     }
     seat.isOpen = true
     seat.on.opened()
     if (this.#seats.length >= 2) {
       seat.isOpen = false
-      return seat.on.closed(4409)
+      return seat.on.closed(codes.busy.close)
     }
     this.#seats.push(seat)
     if (this.#seats.length === 2) for (const one of this.#seats) this.#deliver(one, writeNotice('joined'))
@@ -148,9 +149,9 @@ export class MemoryRelay {
   #came(from: Seat, bytes: Bytes): void {
     if (this.keeps) this.wire.push({ at: this.#clock.now(), seat: from.seat, bytes })
     const to = this.#seats.find((other) => other !== from)
-    if (to === undefined) {
-      if (this.answers && bytes[0] === 1) this.#deliver(from, writeNotice('left'))
-    } else this.meddler(bytes, (passed) => this.#deliver(to, passed), from.seat)
+    if (readNotice(bytes)?.notice === 'here') {
+      if (this.answers) this.#deliver(from, bytes)
+    } else if (to !== undefined) this.meddler(bytes, (passed) => this.#deliver(to, passed), from.seat)
   }
 
   #deliver(to: Seat, bytes: Bytes): void {
@@ -181,6 +182,8 @@ export class TestEnd {
   reports: Report[] = []
   readonly faults: string[] = []
   isEnded = false
+  /** Of its last socket; null before the first. */
+  seat: string | null = null
   /** Everything the speaker was told, the newest last. */
   heard: ToSpeaker[] = []
   /** Samples played, in order; kept only when `keeps`. */
@@ -209,7 +212,10 @@ export class TestEnd {
         subtle: line.crypto.subtle,
         fill: (bytes) => crypto.getRandomValues(bytes),
         random: () => chance.below(1_000) / 1_000,
-        openSocket: line.relay.openSocket,
+        openSocket: (url, on) => {
+          this.seat = new URL(url).searchParams.get('seat')
+          return line.relay.openSocket(url, on)
+        },
         askServer: async () => line.askServer(),
       },
       (message) => this.#posted(message),

@@ -1,11 +1,12 @@
 /**
  * The socket of a line, opened again whenever it is lost. A dead network closes no socket, so one that was not heard for
- * long is given up. Pings of the server are not seen by a page: what tells are frames, where frames should be coming.
+ * long is given up. Pings of the server are not seen by a page: where no frames come, it asks the relay for a sign.
  *
  *     connecting ──▶ open ──▶ reconnecting ──▶ open ...      busy, refused, replaced, left ──▶ closed
  */
 import type { Bytes } from '../../audio/bytes.ts'
 import type { Cancel, Millis } from '../../client/ports.ts'
+import { writeNotice } from '../../protocol/line.ts'
 import type { LinkTrouble, Link as State } from './messages.ts'
 import { BUSY, LEAVING, REPLACED, RESTARTS } from './relay.ts'
 import type { BinarySocket, World } from './world.ts'
@@ -18,6 +19,9 @@ const GOOD_AFTER: Millis = 1_000
 /** A socket that is not open by then will not open. */
 const OPENS_WITHIN: Millis = 6_000
 const LOOKS_EVERY: Millis = 500
+/** Nothing heard for so long: ask for a sign, so often. */
+const ASK_AFTER: Millis = 2_000
+const ASK_EVERY: Millis = 1_000
 /** Nothing heard for so long: give up. Or after a nudge for so long, when the network may be another one. */
 const DEAD_AFTER: Millis = 6_000
 const DEAD_AFTER_NUDGE: Millis = 1_500
@@ -55,6 +59,7 @@ export class Link {
   #heardAt = 0
   #lookedAt = 0
   #nudgedAt: Millis | null = null
+  #askedAt: Millis = 0
   #left: () => void = () => {}
 
   constructor(options: LinkOptions) {
@@ -80,8 +85,10 @@ export class Link {
   /** Connects now, if it would wait. An open socket has to show that it is alive, or is opened anew. */
   nudge(): void {
     if (this.#state.at === 'reconnecting' && this.#socket === null) this.#connect()
-    else if (this.isOpen && this.#options.expects()) this.#nudgedAt ??= this.#now()
-    else if (this.isOpen && this.#now() - this.#openedAt >= ANEW_AFTER) this.#connect()
+    else if (this.isOpen && this.#options.expects()) {
+      this.#nudgedAt ??= this.#now()
+      this.#ask()
+    } else if (this.isOpen && this.#now() - this.#openedAt >= ANEW_AFTER) this.#connect()
   }
 
   /** Says goodbye, and calls back when the server had it, if it ever does. */
@@ -121,6 +128,7 @@ export class Link {
     this.#set({ at: 'open' })
     this.#lookLater()
     this.#options.on.opened()
+    this.#ask()
   }
 
   #heard(bytes: Bytes): void {
@@ -197,7 +205,7 @@ export class Link {
   #look(): void {
     const now = this.#now()
     // The whole thread slept: what came meanwhile has not been read yet.
-    if (now - this.#lookedAt > 4 * LOOKS_EVERY) this.#heardAt = Math.max(this.#heardAt, now - DEAD_AFTER / 2)
+    if (now - this.#lookedAt > 4 * LOOKS_EVERY) this.#heardAt = Math.max(this.#heardAt, now - ASK_AFTER)
     this.#lookedAt = now
     if (!this.#options.expects()) {
       this.#heardAt = now
@@ -205,7 +213,13 @@ export class Link {
     }
     if (this.#nudgedAt !== null && now - this.#nudgedAt >= DEAD_AFTER_NUDGE) return this.#lose('lost')
     if (now - this.#heardAt >= DEAD_AFTER) return this.#lose('silent')
+    if (now - this.#heardAt >= ASK_AFTER && now - this.#askedAt >= ASK_EVERY) this.#ask()
     this.#lookLater()
+  }
+
+  #ask(): void {
+    this.#askedAt = this.#now()
+    this.send(writeNotice('here'))
   }
 
   #set(state: State): void {

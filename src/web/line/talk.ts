@@ -26,6 +26,12 @@ const SILENT_AFTER: Millis = 3_000
 /** Frames that are being sealed: of sound, and of all. Sound beyond that is dropped before it has a counter. */
 const MOST_SOUND_SEALING = 8
 const MOST_SEALING = 64
+/**
+ * Control frames under keys that have just come go out as often as under the one talked under; after so long, one in so
+ * many: the relay takes 40 a second.
+ */
+const NEW_KEY: Millis = 2_000
+const SELDOM = 4
 /** Messages that wait while a hello is being proved. */
 const MOST_WAITING = 512
 /** Peers whose check words are remembered, beside those that are tried. */
@@ -66,6 +72,8 @@ export class Talk {
   #helloAt = Number.NEGATIVE_INFINITY
   #owesHello: 'nothing' | 'hello' | 'question' = 'nothing'
   #hadPeer = false
+  #newestAt: Millis = 0
+  #round = 0
   #isAnswered = false
   /** Messages that came after a hello that is being proved: they may be under its key. */
   #waiting: { bytes: Bytes; at: Millis }[] | null = null
@@ -93,7 +101,7 @@ export class Talk {
     return this.#state
   }
 
-  /** Whether something should be coming: of the peer, or as an answer of the relay to hellos. */
+  /** Whether something should be coming: of the peer, or as an answer of the relay, which gave one before. */
   get expects(): boolean {
     return this.#isAnswered || this.#state === 'here' || this.#state === 'silent'
   }
@@ -114,7 +122,6 @@ export class Talk {
   /** There is a socket. Keys and counters go on. */
   linkOpened(): void {
     this.#helloAt = Number.NEGATIVE_INFINITY
-    this.#isAnswered = false
     this.#sayHello('question')
   }
 
@@ -139,7 +146,11 @@ export class Talk {
   /** Under every key that is tried, unless nobody is there. */
   sendControl(head: Head & { readonly type: 'control' }, said: Omit<Control, 'commitment' | 'nonce'>): void {
     if (this.#state === 'absent' || this.#state === 'gone') return
-    for (const pair of this.#peers.candidates) {
+    const { candidates, current } = this.#peers
+    const newest = this.#now() - this.#newestAt < NEW_KEY ? candidates.at(-1) : null
+    const isTurnOfAll = this.#round++ % SELDOM === 0
+    for (const pair of candidates) {
+      if (!isTurnOfAll && pair !== current && pair !== newest) continue
       const words = this.#words.get(idOf(pair))
       if (words === undefined || this.#sealing >= MOST_SEALING) continue
       const { commitment, nonce } = words
@@ -212,7 +223,10 @@ export class Talk {
       }
       return
     }
-    if (await this.#peers.add(hello)) await this.#beginWords()
+    if (await this.#peers.add(hello)) {
+      await this.#beginWords()
+      this.#newestAt = this.#now()
+    }
     // What it said before counts for nothing: this one has the leaf.
     this.#forgedAt = null
     if (this.#state === 'absent' || this.#state === 'gone' || this.#state === 'stranger') this.#be('greeting')
@@ -276,14 +290,13 @@ export class Talk {
 
   #noticed(notice: Notice): void {
     const was = this.#state
-    if (notice === 'joined') {
+    if (notice === 'here') this.#isAnswered = true
+    else if (notice === 'joined') {
       this.#forgedAt = null
       if (was === 'absent' || was === 'gone' || was === 'stranger') this.#be('greeting')
       this.#sayHello('question')
     } else if (notice === 'left' || notice === 'away') {
       this.#forgedAt = null
-      // Told without having changed anything: the relay answers whoever asks an empty seat.
-      this.#isAnswered ||= was === 'absent' || was === 'gone'
       if (was === 'here' || was === 'silent') this.#be(notice === 'left' ? 'gone' : 'silent')
       else if (was !== 'gone') this.#be('absent')
     }
