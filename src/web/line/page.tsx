@@ -14,7 +14,7 @@ import { text } from '../text.ts'
 import { CallScreen } from './call-screen.tsx'
 import { useView } from './hooks.ts'
 import { ending, problemOf, words } from './text.ts'
-import type { Line, View } from './view.ts'
+import type { Line, Phase, View } from './view.ts'
 
 /** Shows a line in this element. */
 export function showLine(root: Element, line: Line): void {
@@ -24,9 +24,10 @@ export function showLine(root: Element, line: Line): void {
 function Page({ line }: { readonly line: Line }) {
   const view = useView(line)
   const [says, say] = useState('')
-  const first = useRef(view.phase)
+  // Until another screen took its place.
+  const first = useRef<Phase | null>(view.phase)
   const takesFocus = view.phase !== first.current
-  if (takesFocus) first.current = 'ended'
+  if (takesFocus) first.current = null
   const talked = useTalked(view)
   const join = useCallback(() => {
     line.join().catch(() => {
