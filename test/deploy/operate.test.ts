@@ -55,8 +55,8 @@ test('the rules are rules', () => {
   }
 })
 
-/** Variables of deploy.sh and of what is shown, not of the server. */
-const OTHERS = ['HEALTH_TIMEOUT', 'SESSION_ID']
+/** Variables of deploy.sh, of certbot and of what is shown, not of the server. */
+const OTHERS = ['HEALTH_TIMEOUT', 'RENEWED_LINEAGE', 'SESSION_ID']
 
 test('every setting, code and file that the guide names is there', () => {
   const settings = [...guide.matchAll(/\b[A-Z]+(?:_[A-Z]+)+\b|\bSITEURL\b/g)].map(([name]) => name)

@@ -71,6 +71,7 @@ describeWith('openssl', 'TLS of its own', (openssl) => {
     await server.close()
     expect(await Promise.all(ends)).toEqual([4103, 4103])
     expect(await greeted(server).catch(() => 'nobody')).toBe('nobody')
+    expect(server.clock.alarms).toBe(0)
   })
 
   test('[LINE-39] a certificate that cannot be used changes nothing, is said once, and is taken when it can', async () => {
