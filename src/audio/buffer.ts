@@ -36,8 +36,10 @@ const GIVE_UP_MS = 1_000
 const PIECE_MS = 100
 const LONG = 40
 const SHORT = 10
-/** More above the margin than this for a piece: cut. */
+/** More above the margin than this for a piece, or than this all the time for two seconds: cut. */
 const CUT_ABOVE = 40
+const CUT_STEADY_ABOVE = 15
+const STEADY = 20
 /** Off the margin by more than this: the rate is bent, until it is off by less than that. */
 const DEAD_BAND = 3
 const BACK_WITHIN = 1
@@ -45,14 +47,15 @@ const BACK_WITHIN = 1
 const GAIN = 1.5e-4
 const MOST_BEND = 2e-3
 const SLEW_PER_S = 3e-4
-/** Before this a new stream still finds its level: it is cut, not bent, and says nothing of clocks. */
+/** Before this a new stream still finds its level: it is cut, and sooner, but not bent. */
 const SETTLE_MS = 5_000
-const SETTLE_CUT_ABOVE = 15
 
 /** For the drift: looks so far apart, so many at most and at least, and what must show of it in all. */
 const LOOK_MS = 4_000
 const MOST_LOOKS = 30
 const LEAST_LOOKS = 4
+/** More than clocks that differ by the most could come to from one look to the next. */
+const JUMP_MS = 5
 const SEEN_MS = 4
 const MOST_DRIFT = 5e-4
 
@@ -113,11 +116,18 @@ export class BufferControl {
   }
 
   /**
-   * Sound came, so much of it (`frame`), with so much missing before it. Says how much to make up and put in before it, so that the timeline
+   * Sound came, so much of it (`frame`), with so much missing before it. `level`: what waited just before, less what was
+   * played of it since, where the speaker takes much at once; NaN where nobody knows. Says how much to make up and put in before it, so that the timeline
    * holds: less what has been made up already because the buffer was dry.
    */
-  arrived(missing: number, frame = 0): number {
+  arrived(missing: number, frame = 0, level = Number.NaN): number {
     this.#frame = Math.min(frame, LONGEST_FRAME)
+    const left = this.#arrived(missing)
+    if (this.#state !== 'waiting') this.#clocks.note(this.#lastStep ?? 0, level + left)
+    return left
+  }
+
+  #arrived(missing: number): number {
     if (this.#state !== 'dry') return missing
     const left = Math.max(0, missing - this.#dryMs)
     this.#clocks.took(missing - left)
@@ -217,12 +227,11 @@ export class BufferControl {
 
   #toCut(now: number): number {
     const above = (this.#pieces.at(-1) ?? 0) - this.#margin
-    // A second of it while the stream settles: its first frames come in bursts.
-    const steady = Math.min(...this.#pieces) - this.#margin
     if (above > CUT_ABOVE) return above
-    if (now - this.#startedAt < SETTLE_MS && this.#pieces.length >= SHORT && steady > SETTLE_CUT_ABOVE)
-      return steady
-    return 0
+    // Sooner while the stream settles: its first frames come in bursts.
+    const pieces = now - this.#startedAt < SETTLE_MS ? SHORT : STEADY
+    const steady = Math.min(...this.#pieces.slice(-pieces)) - this.#margin
+    return this.#pieces.length >= pieces && steady > CUT_STEADY_ABOVE ? steady : 0
   }
 
   #bend(now: number, elapsed: number): void {
@@ -235,7 +244,6 @@ export class BufferControl {
       const long = Math.min(...this.#pieces) - this.#margin
       this.#error = short < 0 ? short : this.#pieces.length < LONG ? 0 : Math.max(0, long)
       this.#isBending = Math.abs(this.#error) > (this.#isBending ? BACK_WITHIN : DEAD_BAND)
-      if (this.#pieces.length === LONG) this.#clocks.note(now, Math.min(...this.#pieces))
     }
     const bend = this.#isBending ? clamp(GAIN * this.#error, MOST_BEND) : 0
     const wished = 1 + bend + this.#clocks.drift
@@ -246,14 +254,21 @@ export class BufferControl {
 }
 
 /**
- * How much faster the other end's clock runs: the fill, if nothing had been bent, cut or made up, grows by it. The median
- * of the slopes between all looks at it, so that a burst of late frames says nothing; and none at all until it would have
- * come to more than the jitter of a look, so that equal clocks are taken for equal.
+ * How much faster the other end's clock runs: the level, if nothing had been bent, cut or made up, grows by it. What came
+ * earliest in each few seconds counts, as nothing comes too early; and the median of the slopes between all of these. A
+ * level that jumps says nothing of clocks: the way through the network is another, or a speaker stood still. And no drift
+ * at all until it would have come to more than the jitter of a look, so that equal clocks are taken for equal.
  */
 class DriftEstimate {
   /** Ms taken out of the buffer beyond what was played, since the beginning. */
   #taken = 0
-  #looks: { readonly at: number; readonly level: number }[] = []
+  /** When, and the level then; newest last. */
+  readonly #times = new Float64Array(MOST_LOOKS)
+  readonly #levels = new Float64Array(MOST_LOOKS)
+  readonly #slopes = new Float64Array((MOST_LOOKS * (MOST_LOOKS - 1)) / 2)
+  #count = 0
+  #highest = Number.NEGATIVE_INFINITY
+  #until = Number.NEGATIVE_INFINITY
   drift = 0
 
   took(ms: number): void {
@@ -262,20 +277,48 @@ class DriftEstimate {
 
   /** What comes from now on has nothing to do with what was; the drift itself stays until it is seen again. */
   startAgain(): void {
-    this.#looks = []
+    this.#count = 0
+    this.#highest = this.#until = Number.NEGATIVE_INFINITY
   }
 
-  /** The least fill lately. */
-  note(now: number, least: number): void {
-    if (now - (this.#looks.at(-1)?.at ?? Number.NEGATIVE_INFINITY) < LOOK_MS) return
-    this.#looks.push({ at: now, level: least + this.#taken })
-    if (this.#looks.length > MOST_LOOKS) this.#looks.shift()
-    if (this.#looks.length < LEAST_LOOKS) return
-    const slopes = this.#looks
-      .flatMap((a, i) => this.#looks.slice(i + 1).map((b) => (b.level - a.level) / (b.at - a.at)))
-      .sort((a, b) => a - b)
-    const slope = slopes[slopes.length >> 1] ?? 0
-    const span = now - (this.#looks[0]?.at ?? now)
+  /** The level when something came. */
+  note(now: number, level: number): void {
+    if (Number.isNaN(level)) return
+    this.#highest = Math.max(this.#highest, level + this.#taken)
+    if (now < this.#until) return
+    if (this.#until > Number.NEGATIVE_INFINITY) this.#look(now, this.#highest)
+    this.#highest = Number.NEGATIVE_INFINITY
+    this.#until = now + LOOK_MS
+  }
+
+  #look(now: number, level: number): void {
+    const [times, levels] = [this.#times, this.#levels]
+    if (this.#count > 0) {
+      const last = this.#count - 1
+      const expected = (levels[last] as number) + this.drift * (now - (times[last] as number))
+      const jump = level - expected
+      if (Math.abs(jump) > JUMP_MS) for (let i = 0; i <= last; i++) levels[i] = (levels[i] as number) + jump
+    }
+    if (this.#count === MOST_LOOKS) {
+      times.copyWithin(0, 1)
+      levels.copyWithin(0, 1)
+      this.#count--
+    }
+    times[this.#count] = now
+    levels[this.#count++] = level
+    if (this.#count >= LEAST_LOOKS) this.#estimate()
+  }
+
+  #estimate(): void {
+    let slopes = 0
+    for (let a = 0; a < this.#count; a++) {
+      for (let b = a + 1; b < this.#count; b++) {
+        const rise = (this.#levels[b] as number) - (this.#levels[a] as number)
+        this.#slopes[slopes++] = rise / ((this.#times[b] as number) - (this.#times[a] as number))
+      }
+    }
+    const slope = this.#slopes.subarray(0, slopes).sort()[slopes >> 1] as number
+    const span = (this.#times[this.#count - 1] as number) - (this.#times[0] as number)
     this.drift = Math.abs(slope) * span < SEEN_MS ? 0 : clamp(slope, MOST_DRIFT)
   }
 }

@@ -5,8 +5,8 @@
  *
  *     push ─▶ [made up] ─▶ end ···· ring ···· at ─▶ [cut] ─▶ [bend] ─▶ render
  *
- * Nothing is allocated once it runs. Deliberately not here: ports, and clocks; `now` comes in. It should be the time of
- * the speaker's own samples. A speaker that stalls then shows as a fill that is too high, which is what is to be done
+ * Nothing is allocated once it runs. Deliberately not here: ports, and clocks; times come in. `now` is the time of the
+ * speaker's own samples: a speaker that stalls then shows as a fill that is too high, which is what is to be done
  * something about, and a wall clock that is set shows not at all.
  */
 import { Bend } from './bend.ts'
@@ -29,6 +29,10 @@ const FIT = 12.5
 /** Of two places that fit as well, the one that cuts more. */
 const FIT_BIAS = 0.1
 
+/** What a speaker takes within this it takes at once. It takes more at the latest after this. */
+const SAME_BURST = 1.5
+const LONGEST_BURST = 60
+
 export interface PlayoutNumbers {
   /** Ms that waited when a piece was played, on average since the last time these numbers were asked for. */
   readonly fill: number
@@ -49,13 +53,16 @@ export class Playout {
   readonly #cross: number
   #control = new BufferControl(BUFFER)
   /** Whether the end of the ring is made up. */
-  #isMadeUp = true
+  #isMadeUp = false
   /** Of the sound after something made up, this many samples are still to be mixed with it. */
   #mixing = 0
   #isSounding = false
   /** The end of what a restart has thrown away. */
   readonly #farewell: Float32Array
   #farewellAt: number
+  /** When the speaker began to take what it took last, by the wall's clock, and how many samples that was. */
+  #burstAt = Number.NaN
+  #burst = 0
   #ratio = 1
   #fills = 0
   #looks = 0
@@ -75,9 +82,13 @@ export class Playout {
     this.#farewellAt = this.#cross
   }
 
-  /** Sound of any length, `missing` ms after what came before it. `samples` is read, not kept. */
-  push(samples: Float32Array, missing: number): void {
-    const madeUp = this.#control.arrived(missing, this.#ms(samples.length))
+  /** Sound of any length, `missing` ms after what came before it. `samples` is read, not kept. `wall`: as of `render`. */
+  push(samples: Float32Array, missing: number, wall = Number.NaN): void {
+    // A clock that was set says nothing; nor does a speaker that stands still.
+    const since = wall - this.#burstAt
+    const level =
+      since >= 0 && since <= LONGEST_BURST ? this.#ms(this.#ring.filled + this.#burst) - since : Number.NaN
+    const madeUp = this.#control.arrived(missing, this.#ms(samples.length), level)
     const made = Math.round((madeUp * this.#rate) / 1_000)
     if (this.#ring.filled > 0 || this.#isSounding) this.#makeUp(Math.min(made, this.#room()))
     const piece = this.#samples(PIECE)
@@ -89,8 +100,17 @@ export class Playout {
     }
   }
 
-  /** Fills `out` with what is heard next; `now` in ms is of its first sample. Any length up to 100 ms. */
-  render(out: Float32Array, now: number): void {
+  /**
+   * Fills `out` with what is heard next; `now` in ms is of its first sample. Any length up to 100 ms. Speakers take many
+   * pieces at once, and then none for a while: `wall` is the time by any clock at which this one is taken, so that it is
+   * known how much of them has been heard when other sound comes.
+   */
+  render(out: Float32Array, now: number, wall = Number.NaN): void {
+    if (!(Math.abs(wall - this.#burstAt) < SAME_BURST)) {
+      this.#burstAt = wall
+      this.#burst = 0
+    }
+    this.#burst += out.length
     const wants = this.#ms(out.length)
     const step = this.#control.step(now, this.#ms(Math.max(0, this.#free())), wants)
     this.#ratio = step.ratio
@@ -98,7 +118,8 @@ export class Playout {
     else this.#play(out, step)
     this.#isSounding = step.play !== 'silence'
     for (let i = 0; i < out.length && this.#farewellAt < this.#cross; i++) {
-      out[i] = (out[i] as number) + (this.#farewell[this.#farewellAt++] as number)
+      const sum = (out[i] as number) + (this.#farewell[this.#farewellAt++] as number)
+      out[i] = Math.min(1, Math.max(-1, sum))
     }
   }
 
@@ -109,6 +130,7 @@ export class Playout {
     }
     if (step.play === 'concealment') this.#makeUp(out.length)
     this.#makeUp(Math.ceil(out.length * step.ratio) - this.#free())
+    if (!this.#isSounding) this.#fadeIn()
     this.#fills += this.#ring.filled
     this.#looks++
     this.#bend.read(this.#ring, out, step.ratio)
@@ -128,7 +150,7 @@ export class Playout {
     this.#ring.clear()
     this.#bend.reset()
     this.#conceal.reset()
-    this.#isMadeUp = true
+    this.#isMadeUp = false
     this.#mixing = 0
     this.#isSounding = false
     this.#ratio = 1
@@ -193,6 +215,11 @@ export class Playout {
       const share = rise(this.#cross - this.#mixing--, this.#cross)
       held[i] = (held[i] as number) * share + this.#conceal.next() * (1 - share)
     }
+  }
+
+  #fadeIn(): void {
+    const { held, at } = this.#ring
+    for (let i = 0; i < this.#cross; i++) held[at + i] = (held[at + i] as number) * rise(i, this.#cross)
   }
 
   /** Cuts out between `least` and `most` samples where it is heard the least; returns how many. */

@@ -72,7 +72,7 @@ export function lineSim(options: LineSimOptions): LineSimResult {
   let ring: { captured: number | null; ms: number }[] = []
   const played: Played[] = []
   let [number, linkFree, lastArrival, lastNumber, sent, cuts, cut] = [0, 0, 0, -1, 0, 0, 0]
-  let [nextFrame, nextControl, nextPlay] = [step, CONTROL_EVERY * 0.7, 0]
+  let [nextFrame, nextControl, nextPlay, lastPlay] = [step, CONTROL_EVERY * 0.7, 0, 0]
   let offeredMobileAt: number | null = null
   const through = (from: number, size: number, spread: number): number => {
     linkFree = Math.max(from, linkFree) + (size * 8_000) / capacity
@@ -103,7 +103,7 @@ export function lineSim(options: LineSimOptions): LineSimResult {
       heard.audio(came.number, clockOf(came.captured), now)
       const missing = lastNumber < 0 ? 0 : (came.number - lastNumber - 1) * frame
       lastNumber = came.number
-      const madeUp = control.arrived(missing, frame)
+      const madeUp = control.arrived(missing, frame, fillOf(ring) + burst - (now - lastPlay))
       if (madeUp > 0) ring.push({ captured: null, ms: madeUp })
       ring.push({ captured: came.captured, ms: frame })
     } else if (now === ack) {
@@ -124,10 +124,11 @@ export function lineSim(options: LineSimOptions): LineSimResult {
       controls.push({ clock: clockOf(now), at: through(now, 104, 0) })
       acks.push({ report: heard.report(now), at: held(now + delay) })
     } else {
+      lastPlay = now
       nextPlay += burst
       for (let left = burst; left > 1e-9; left -= QUANTUM) {
         const wants = Math.min(left, QUANTUM)
-        const fill = ring.reduce((sum, { ms }) => sum + ms, 0)
+        const fill = fillOf(ring)
         const next = control.step(now, fill, wants)
         if (next.cut > 0) {
           cuts++
@@ -152,4 +153,8 @@ export function lineSim(options: LineSimOptions): LineSimResult {
     return { p50: at(0.5), p99: at(0.99), most: sorted.at(-1) ?? 0 }
   }
   return { played, control, policy, sent, cuts, cut, concealed: control.concealed, offeredMobileAt, delays }
+}
+
+function fillOf(ring: readonly { readonly ms: number }[]): number {
+  return ring.reduce((sum, { ms }) => sum + ms, 0)
 }

@@ -12,7 +12,7 @@ export interface RigOptions {
   readonly rate?: number
   readonly frame?: number
   /** One way, until a frame is whole at the other end. */
-  readonly delay?: number
+  readonly delay?: number | ((at: number) => number)
   /** The most by which a frame is late; order is kept. */
   readonly jitter?: number
   readonly seed?: number
@@ -60,7 +60,10 @@ export function playoutRig(options: RigOptions): RigResult {
   const arrivalOf = () => {
     const whole = ((number + 1) * length * 1_000) / (rate * pace)
     const late = (chance.below(1_000) / 1_000) * jitter
-    lastArrival = Math.max(lastArrival, held(stalls, whole + delay + late))
+    lastArrival = Math.max(
+      lastArrival,
+      held(stalls, whole + (typeof delay === 'number' ? delay : delay(whole)) + late),
+    )
     return lastArrival
   }
   let arrival = arrivalOf()
@@ -73,7 +76,7 @@ export function playoutRig(options: RigOptions): RigResult {
           const sample = number * length + i
           samples[i] = options.signal(sample / (rate * pace), sample)
         }
-        playout.push(samples, missing)
+        playout.push(samples, missing, now)
         pushed += length
         missing = 0
       }
@@ -85,7 +88,7 @@ export function playoutRig(options: RigOptions): RigResult {
       bursts.push(now)
       for (let left = burst; left > 0; left -= 128) {
         const piece = out.subarray(heard, heard + Math.min(left, 128))
-        playout.render(piece, (heard * 1_000) / rate)
+        playout.render(piece, (heard * 1_000) / rate, now)
         heard += piece.length
       }
       nextBurst = held(speakerStalls, now + (burst * 1_000) / rate)

@@ -28,14 +28,14 @@ class PlayoutProcessor extends AudioWorkletProcessor {
   override process(_inputs: Float32Array[][], outputs: Float32Array[][]): boolean {
     const out = outputs[0]?.[0]
     if (out === undefined || this.#isEnded) return !this.#isEnded
-    this.#playout.render(out, currentTime * 1_000)
+    this.#playout.render(out, currentTime * 1_000, Date.now())
     for (const channel of outputs[0] ?? []) if (channel !== out) channel.set(out)
     if (currentFrame >= this.#nextReport) this.#report()
     return true
   }
 
   #hear(message: ToSpeaker): void {
-    if (message.type === 'sound') this.#playout.push(message.samples, message.missing)
+    if (message.type === 'sound') this.#playout.push(message.samples, message.missing, Date.now())
     else this.#playout.restart(message.mobile)
   }
 
