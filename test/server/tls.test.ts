@@ -92,6 +92,24 @@ describeWith('openssl', 'TLS of its own', (openssl) => {
     ])
   })
 
+  test('[LINE-39] SIGHUP has the process look at once, and does not end it', async () => {
+    const settings = { TLS_CERT_FILE: files.cert, TLS_KEY_FILE: files.key, SERVER_ADDR: '127.0.0.1:0' }
+    const child = Bun.spawn([process.execPath, '--no-env-file', join(ROOT, 'src/cli/main.ts')], {
+      env: { PATH: process.env.PATH, DATA_DIR: join(files.cert, '../data'), LOG_FORMAT: 'json', ...settings },
+      stdout: 'pipe',
+    })
+    const logged = lines(child.stdout)
+    const { url } = await logged.next((line) => line.msg === 'ready')
+    const server = { port: Number(new URL(String(url)).port) }
+    expect(url).toBe(`https://127.0.0.1:${server.port}`)
+    files.renew('second.example')
+    child.kill('SIGHUP')
+    await logged.next((line) => line.msg === 'the certificate was renewed')
+    expect((await greeted(server)).name).toBe('second.example')
+    child.kill('SIGTERM')
+    expect(await child.exited).toBe(0)
+  })
+
   test('[LINE-37] two servers do not share a port', async () => {
     const server = await start()
     const other = startServer({
@@ -181,9 +199,32 @@ async function ask(server: TestServer, path: string, request: object) {
   return { headers, ...answer }
 }
 
+/** JSON lines as they come. */
+function lines(stream: ReadableStream<Uint8Array>) {
+  const texts = stream.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>).getReader()
+  let rest = ''
+  return {
+    /** The first from here on that is one. Rejects at the end. */
+    async next(is: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> {
+      for (;;) {
+        const end = rest.indexOf('\n')
+        if (end === -1) {
+          const { value } = await texts.read()
+          if (value === undefined) throw new Error('the log ended')
+          rest += value
+          continue
+        }
+        const line = JSON.parse(rest.slice(0, end))
+        rest = rest.slice(end + 1)
+        if (is(line)) return line
+      }
+    },
+  }
+}
+
 /** What a client with a TLS stack of its own agrees on with the server. */
 function greeted(
-  { port }: TestServer,
+  { port }: { readonly port: number },
   options: ConnectionOptions = {},
 ): Promise<{ protocol: string | null; name: string }> {
   return new Promise((resolve, reject) => {
