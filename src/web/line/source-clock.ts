@@ -4,6 +4,7 @@
  * comes much later than that waited somewhere, as after a freeze, and is not worth sending: it would stay delay for good.
  * Times in ms.
  */
+
 /** Later than this: too late. */
 const LATE = 60
 /** Of nothing but late pieces for so long: the source has another clock now. */
@@ -13,11 +14,15 @@ const DRIFT = 1e-3
 
 export class SourceClock {
   #offset: number | null = null
+  #lastAt = Number.NEGATIVE_INFINITY
   #lateSince: number | null = null
 
   /** When the piece began that lies at `at` in the source's time and is here `now`; null when it is too late. */
   place(at: number, duration: number, now: number): number | null {
     const offset = now - at - duration
+    // Sound does not go back; clocks do: Chromium tells the first piece of a track by that of the page, 100s of ms off.
+    if (at < this.#lastAt) this.#offset = null
+    this.#lastAt = at
     this.#offset = Math.min((this.#offset ?? offset) + DRIFT * duration, offset)
     if (offset - this.#offset > LATE) {
       this.#lateSince ??= now

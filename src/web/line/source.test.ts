@@ -156,15 +156,21 @@ test('without a source, and one that gives nothing, there is silence at the pace
   expect(sum()).toBeWithin(44_000, 44_200)
 })
 
-test('the quickest piece says when sound was captured; a source whose clock has changed is believed after half a second', () => {
+test('the quickest piece says when sound was captured; one that is late for good is believed after half a second', () => {
   const clock = new SourceClock()
   expect(clock.place(1_000, 10, 500)).toBe(490)
   expect(clock.place(1_010, 10, 507)).toBe(497)
   expect(clock.place(1_020, 10, 530)).toBeCloseTo(507, 1)
   expect(clock.place(1_030, 10, 600)).toBeNull()
-  // Back in time by a second: all that comes is late by as much.
-  for (let i = 0; i < 50; i++) expect(clock.place(40 + i * 10, 10, 601 + i * 10 - 10)).toBeNull()
-  expect(clock.place(540, 10, 1_101)).toBe(1_091)
+  // From now on all that comes is late by 200 ms.
+  for (let now = 740; now < 1_100; now += 10) expect(clock.place(now + 300, 10, now)).toBeNull()
+  expect(clock.place(1_400, 10, 1_100)).toBe(1_090)
+})
+
+test('a first piece that tells the time of another clock makes nothing late', () => {
+  const clock = new SourceClock()
+  expect(clock.place(1_284, 10, 1_010)).toBe(1_000)
+  for (let now = 1_020; now < 1_200; now += 10) expect(clock.place(now - 10, 10, now)).toBe(now - 10)
 })
 
 test('frames have an exact number of samples, and the numbers and clocks of what is lost are left out', () => {
