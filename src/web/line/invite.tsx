@@ -5,6 +5,9 @@ import { Check, Copy, Share } from '../parts/icons.tsx'
 import { Code as CodeIcon } from './icons.tsx'
 import { words } from './text.ts'
 
+/** What a code may take on a phone of 360 pixels. */
+const WIDEST = 272
+
 export interface InviteProps {
   readonly link: string
   readonly title: string
@@ -111,12 +114,22 @@ function Code({ link }: { link: string }) {
   return (
     <div class="code">
       {dots !== null && (
-        <svg viewBox={`0 0 ${dots.size} ${dots.size}`} role="img" aria-label={words.invite.code}>
+        <svg
+          width={dots.size * dotOf(dots.size)}
+          viewBox={`0 0 ${dots.size} ${dots.size}`}
+          role="img"
+          aria-label={words.invite.code}
+        >
           <path d={dots.path} />
         </svg>
       )}
     </div>
   )
+}
+
+/** In CSS pixels. All dots have the same size, or cameras stumble. */
+function dotOf(size: number): number {
+  return Math.max(2, Math.floor(WIDEST / size))
 }
 
 function dotsOf(rows: readonly (readonly boolean[])[]): Dots {
