@@ -5,6 +5,7 @@
  */
 import type { Bytes } from '../../src/audio/bytes.ts'
 import { type Leaf, newLeaf } from '../../src/audio/leaf.ts'
+import { Playout } from '../../src/audio/playout.ts'
 import { HandClock } from '../../src/client/fakes.ts'
 import { codes } from '../../src/protocol/codes.ts'
 import { NOTICE_TYPE, readNotice, writeNotice } from '../../src/protocol/line.ts'
@@ -178,6 +179,7 @@ export class TestEnd {
   #mic: ((data: Captured) => void) | null = null
   #said = 0
   #isOn = true
+  #hear: (said: ToSpeaker) => void = () => {}
   #cancel: () => void = () => {}
   reports: Report[] = []
   readonly faults: string[] = []
@@ -254,6 +256,7 @@ export class TestEnd {
       postMessage: (said: ToSpeaker) => {
         if (said.type === 'sound') this.playedSamples += said.samples.length
         if (this.keeps) this.heard.push(said)
+        this.#hear(said)
       },
       close: () => {},
     }
@@ -265,6 +268,28 @@ export class TestEnd {
   played(played: Partial<Played>): void {
     const nothing = { fill: 0, margin: 8, driftPpm: 0, ratio: 1, underruns: 0, concealedMs: 0, cutMs: 0 }
     this.#speaker?.onmessage?.({ data: { ...nothing, ...played } })
+  }
+
+  /**
+   * The playout worklet itself, on a speaker that takes 2.5 ms at a time. `ear` gets each sample with the time at which it
+   * is played.
+   */
+  listen(ear: (sample: number, at: number) => void): void {
+    const playout = new Playout(this.rate)
+    const out = new Float32Array((this.rate * STEP) / 1_000)
+    let steps = 0
+    this.#hear = (said) => {
+      if (said.type === 'sound') playout.push(said.samples, said.missing)
+      else playout.restart(said.mobile)
+    }
+    const render = () => {
+      const now = this.#clock.now()
+      playout.render(out, now)
+      for (const [i, sample] of out.entries()) ear(sample, now + (i * 1_000) / this.rate)
+      if (steps++ % 40 === 0) this.played(playout.numbers())
+      this.#clock.after(STEP, render)
+    }
+    render()
   }
 
   /** The capture worklet, at any rate; begins at the next piece. */

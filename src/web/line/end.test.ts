@@ -7,6 +7,9 @@ import { AUDIO_TYPE, CONTROL_TYPE, HELLO_TYPE, NOTICE_TYPE } from '../../protoco
 import { PROFILES, type Profile } from './messages.ts'
 import { BUSY, REPLACED, RESTARTS } from './relay.ts'
 
+/** For tests of many seconds of a call, on a machine that does other things. */
+const LONG = 60_000
+
 const fill = (bytes: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(bytes)
 const tone =
   (hertz: number, rate = 48_000) =>
@@ -84,54 +87,62 @@ test('two ends find each other at once, agree on words, and hear each other at 8
   isClean(a, b)
 })
 
-test('where no rate is changed, every sample comes out as it went in', async () => {
-  const profile: Profile = { name: 'default', rate: 2, duration: 2, raw: false }
-  for (const raw of [false, true]) {
-    const line = new TestLine()
-    const [a, b] = await line.call({ profile: { ...profile, raw } })
-    a.signal = raw ? noise : (sample) => Math.round(8_000 * Math.sin(sample / 40)) / 32_768
-    await line.run(200)
-    b.heard = []
-    await line.run(1_000)
-    const { sound } = b
-    const known = new Map<string, number>()
-    for (let i = 0; i < 96_000; i++) known.set(`${a.signal(i)} ${a.signal(i + 1)} ${a.signal(i + 2)}`, i)
-    const at = known.get(`${sound[0]} ${sound[1]} ${sound[2]}`) ?? Number.NaN
-    const first = raw ? at : at % 1
-    if (raw) expect(sound.every((sample, i) => sample === a.signal(first + i))).toBe(true)
-    // A wave of that kind comes again and again: it is enough that each sample is one of it, to the bit.
-    else {
-      const values = new Set(Array.from({ length: 96_000 }, (_, i) => Math.fround(a.signal(i))))
-      expect(sound.every((sample) => values.has(sample))).toBe(true)
+test(
+  'where no rate is changed, every sample comes out as it went in',
+  async () => {
+    const profile: Profile = { name: 'default', rate: 2, duration: 2, raw: false }
+    for (const raw of [false, true]) {
+      const line = new TestLine()
+      const [a, b] = await line.call({ profile: { ...profile, raw } })
+      a.signal = raw ? noise : (sample) => Math.round(8_000 * Math.sin(sample / 40)) / 32_768
+      await line.run(200)
+      b.heard = []
+      await line.run(1_000)
+      const { sound } = b
+      const known = new Map<string, number>()
+      for (let i = 0; i < 96_000; i++) known.set(`${a.signal(i)} ${a.signal(i + 1)} ${a.signal(i + 2)}`, i)
+      const at = known.get(`${sound[0]} ${sound[1]} ${sound[2]}`) ?? Number.NaN
+      const first = raw ? at : at % 1
+      if (raw) expect(sound.every((sample, i) => sample === a.signal(first + i))).toBe(true)
+      // A wave of that kind comes again and again: it is enough that each sample is one of it, to the bit.
+      else {
+        const values = new Set(Array.from({ length: 96_000 }, (_, i) => Math.fround(a.signal(i))))
+        expect(sound.every((sample) => values.has(sample))).toBe(true)
+      }
+      expect(sound.length).toBeGreaterThan(47_000)
+      isClean(a, b)
     }
-    expect(sound.length).toBeGreaterThan(47_000)
-    isClean(a, b)
-  }
-})
+  },
+  LONG,
+)
 
-test('[T-L2] a socket that is cut comes back with the same keys, and no counter comes twice under a key', async () => {
-  const line = new TestLine()
-  const [a, b] = await line.call()
-  a.signal = tone(440)
-  const names = ['default', 'quick', 'mobile'] as const
-  for (let i = 0; i < 100; i++) {
-    line.relay.end(1006, ({ seat }) => i % 3 === 2 || seat === line.relay.open[i % 2]?.seat)
-    a.take({ type: 'mute', muted: i % 4 === 1 })
-    if (i % 10 === 0) b.take({ type: 'profile', profile: PROFILES[names[(i / 10) % 3] ?? 'default'] })
-    await line.until(() => line.relay.open.length === 2)
-    await line.run(60)
-  }
-  await line.until(() => [a, b].every(({ report }) => report.peer === 'here'))
-  expect(expectFreshNonces(line)).toBeGreaterThan(5_000)
-  // One peer all along.
-  expect([a.report.peerChanges, b.report.peerChanges]).toEqual([0, 0])
-  expect(b.report.wordsBroken).toBe(false)
-  expect(b.report.words).toEqual(a.report.words)
-  const kids = new Set(sealed(line).map(({ bytes }) => new DataView(bytes.buffer).getUint32(4)))
-  expect(kids.size).toBe(2)
-  expect(Object.keys(a.report.numbers.refused)).toEqual([])
-  isClean(a, b)
-})
+test(
+  '[T-L2] a socket that is cut comes back with the same keys, and no counter comes twice under a key',
+  async () => {
+    const line = new TestLine()
+    const [a, b] = await line.call()
+    a.signal = tone(440)
+    const names = ['default', 'quick', 'mobile'] as const
+    for (let i = 0; i < 100; i++) {
+      line.relay.end(1006, ({ seat }) => i % 3 === 2 || seat === line.relay.open[i % 2]?.seat)
+      a.take({ type: 'mute', muted: i % 4 === 1 })
+      if (i % 10 === 0) b.take({ type: 'profile', profile: PROFILES[names[(i / 10) % 3] ?? 'default'] })
+      await line.until(() => line.relay.open.length === 2)
+      await line.run(60)
+    }
+    await line.until(() => [a, b].every(({ report }) => report.peer === 'here'))
+    expect(expectFreshNonces(line)).toBeGreaterThan(5_000)
+    // One peer all along.
+    expect([a.report.peerChanges, b.report.peerChanges]).toEqual([0, 0])
+    expect(b.report.wordsBroken).toBe(false)
+    expect(b.report.words).toEqual(a.report.words)
+    const kids = new Set(sealed(line).map(({ bytes }) => new DataView(bytes.buffer).getUint32(4)))
+    expect(kids.size).toBe(2)
+    expect(Object.keys(a.report.numbers.refused)).toEqual([])
+    isClean(a, b)
+  },
+  LONG,
+)
 
 test('a reload of one end is another peer, and heard at once', async () => {
   const line = new TestLine()
@@ -192,34 +203,38 @@ test('[T-L1] the leaf is in no address, on no wire and in no message', async () 
   expect(new Set(line.relay.urls.map((url) => new URL(url).searchParams.get('room'))).size).toBe(1)
 })
 
-test('sizes and rate on the wire are the same for speech, silence, a muted microphone and none', async () => {
-  for (const profile of [PROFILES.default, PROFILES.mobile]) {
-    const line = new TestLine()
-    const [a] = await line.call({ profile })
-    const patterns: string[] = []
-    const record = async () => {
-      await line.run(500)
-      const from = line.clock.now()
-      await line.run(2_000)
-      const frames = sealed(line).filter(({ at, seat }) => at >= from && seat === a.seat)
-      const sound = frames.filter(({ bytes }) => bytes[0] === AUDIO_TYPE)
-      const headers = new Set(sound.map(({ bytes }) => `${bytes[1]} ${bytes[2]} ${bytes.length}`))
-      patterns.push(`${sound.length} ${frames.length} ${[...headers]}`)
+test(
+  'sizes and rate on the wire are the same for speech, silence, a muted microphone and none',
+  async () => {
+    for (const profile of [PROFILES.default, PROFILES.mobile]) {
+      const line = new TestLine()
+      const [a] = await line.call({ profile })
+      const patterns: string[] = []
+      const record = async () => {
+        await line.run(500)
+        const from = line.clock.now()
+        await line.run(2_000)
+        const frames = sealed(line).filter(({ at, seat }) => at >= from && seat === a.seat)
+        const sound = frames.filter(({ bytes }) => bytes[0] === AUDIO_TYPE)
+        const headers = new Set(sound.map(({ bytes }) => `${bytes[1]} ${bytes[2]} ${bytes.length}`))
+        patterns.push(`${sound.length} ${frames.length} ${[...headers]}`)
+      }
+      a.signal = (sample) => 0.4 * Math.sin(sample / 30) * Math.max(0, Math.sin(sample / 9_000))
+      await record()
+      a.signal = () => 0
+      await record()
+      a.signal = tone(300)
+      a.take({ type: 'mute', muted: true })
+      await record()
+      a.take({ type: 'source', source: { from: 'nowhere' } })
+      await record()
+      expect(new Set(patterns).size).toBe(1)
+      expect(patterns[0]).toStartWith(profile.name === 'mobile' ? '100 140 ' : '200 240 ')
+      isClean(a)
     }
-    a.signal = (sample) => 0.4 * Math.sin(sample / 30) * Math.max(0, Math.sin(sample / 9_000))
-    await record()
-    a.signal = () => 0
-    await record()
-    a.signal = tone(300)
-    a.take({ type: 'mute', muted: true })
-    await record()
-    a.take({ type: 'source', source: { from: 'nowhere' } })
-    await record()
-    expect(new Set(patterns).size).toBe(1)
-    expect(patterns[0]).toStartWith(profile.name === 'mobile' ? '100 140 ' : '200 240 ')
-    isClean(a)
-  }
-})
+  },
+  LONG,
+)
 
 test('muting is told and silences; what was muted is not in the frames', async () => {
   const line = new TestLine()
@@ -238,92 +253,96 @@ test('muting is told and silences; what was muted is not in the frames', async (
   await line.until(() => !b.report.peerMuted && b.report.peerLevel.rms > -10, 200)
 })
 
-test('[T-L3] nothing of a frame is played that the relay repeated, sent back, changed, cut, swapped or made up', async () => {
-  const line = new TestLine()
-  const [a, b] = await line.call()
-  a.signal = tone(1_000)
-  b.signal = tone(1_700)
-  await line.run(500)
-  const { relay } = line
-  const last: Uint8Array<ArrayBuffer>[] = []
-  const waiting = new Map<string, Uint8Array<ArrayBuffer>>()
-  let at = 0
-  const copy = (bytes: Uint8Array<ArrayBuffer>) => new Uint8Array(bytes)
-  const changed = (bytes: Uint8Array<ArrayBuffer>, where: number) => {
-    const bad = copy(bytes)
-    bad[where] = (bad[where] ?? 0) ^ (1 << (at % 8))
-    return bad
-  }
-  const manipulations: Record<string, MemoryRelay['meddler']> = {
-    replay: (bytes, pass) => {
-      last.push(bytes)
-      pass(bytes)
-      pass(copy(last[Math.floor(last.length / 2)] ?? bytes))
-    },
-    header: (bytes, pass) => {
-      pass(changed(bytes, at++ % 24))
-      pass(bytes)
-    },
-    body: (bytes, pass) => {
-      pass(changed(bytes, 24 + (at++ % (bytes.length - 24))))
-      pass(bytes)
-    },
-    truncate: (bytes, pass) => {
-      pass(bytes.slice(0, at++ % bytes.length))
-      pass(bytes)
-    },
-    lengthen: (bytes, pass) => {
-      pass(new Uint8Array([...bytes, 0]))
-      pass(bytes)
-    },
-    inject: (bytes, pass) => {
-      const made = copy(bytes)
-      fill(made.subarray(24))
-      pass(made)
-      pass(fill(new Uint8Array(at++ % 300)))
-      pass(new Uint8Array(0))
-      pass(bytes)
-    },
-    notices: (bytes, pass) => {
-      pass(Uint8Array.of(NOTICE_TYPE, at++ % 256, 0, 0, 255, 255, 255, 255))
-      pass(bytes)
-    },
-    swap: (bytes, pass, from) => {
-      const kept = waiting.get(from)
-      waiting.delete(from)
-      if (kept === undefined) return void waiting.set(from, bytes)
-      pass(bytes)
-      pass(kept)
-    },
-  }
-  for (const [name, meddler] of Object.entries(manipulations)) {
-    last.length = 0
-    const before = { ...b.report.numbers.refused }
-    relay.meddler = meddler
-    await line.run(1_500)
-    relay.meddler = (bytes, pass) => pass(bytes)
-    const sum = (refused: Readonly<Record<string, number>>) =>
-      Object.values(refused).reduce((all, count) => all + count, 0)
-    const refused = sum(b.report.numbers.refused) - sum(before)
-    if (name === 'notices') expect(refused).toBeLessThanOrEqual(1)
-    else expect([name, refused > 50]).toEqual([name, true])
-    await line.run(1_000)
-    expect([name, b.report.peer]).toEqual([name, 'here'])
-  }
-  // Reflection.
-  for (const { bytes } of sealed(line).slice(-400)) relay.inject(copy(bytes))
-  await line.run(500)
-  expect(b.report.numbers.refused.reflected).toBeGreaterThan(100)
-  // All that was ever played is the peer's tone or nothing: never noise, never one's own.
-  b.heard = []
-  a.heard = []
-  await line.run(500)
-  expect(signalToNoise(b.sound, 1_000, 48_000)).toBeGreaterThan(80)
-  expect(signalToNoise(a.sound, 1_700, 48_000)).toBeGreaterThan(80)
-  expectFreshNonces(line)
-  expect(a.report.peerChanges + b.report.peerChanges).toBe(0)
-  isClean(a, b)
-})
+test(
+  '[T-L3] nothing of a frame is played that the relay repeated, sent back, changed, cut, swapped or made up',
+  async () => {
+    const line = new TestLine()
+    const [a, b] = await line.call()
+    a.signal = tone(1_000)
+    b.signal = tone(1_700)
+    await line.run(500)
+    const { relay } = line
+    const last: Uint8Array<ArrayBuffer>[] = []
+    const waiting = new Map<string, Uint8Array<ArrayBuffer>>()
+    let at = 0
+    const copy = (bytes: Uint8Array<ArrayBuffer>) => new Uint8Array(bytes)
+    const changed = (bytes: Uint8Array<ArrayBuffer>, where: number) => {
+      const bad = copy(bytes)
+      bad[where] = (bad[where] ?? 0) ^ (1 << (at % 8))
+      return bad
+    }
+    const manipulations: Record<string, MemoryRelay['meddler']> = {
+      replay: (bytes, pass) => {
+        last.push(bytes)
+        pass(bytes)
+        pass(copy(last[Math.floor(last.length / 2)] ?? bytes))
+      },
+      header: (bytes, pass) => {
+        pass(changed(bytes, at++ % 24))
+        pass(bytes)
+      },
+      body: (bytes, pass) => {
+        pass(changed(bytes, 24 + (at++ % (bytes.length - 24))))
+        pass(bytes)
+      },
+      truncate: (bytes, pass) => {
+        pass(bytes.slice(0, at++ % bytes.length))
+        pass(bytes)
+      },
+      lengthen: (bytes, pass) => {
+        pass(new Uint8Array([...bytes, 0]))
+        pass(bytes)
+      },
+      inject: (bytes, pass) => {
+        const made = copy(bytes)
+        fill(made.subarray(24))
+        pass(made)
+        pass(fill(new Uint8Array(at++ % 300)))
+        pass(new Uint8Array(0))
+        pass(bytes)
+      },
+      notices: (bytes, pass) => {
+        pass(Uint8Array.of(NOTICE_TYPE, at++ % 256, 0, 0, 255, 255, 255, 255))
+        pass(bytes)
+      },
+      swap: (bytes, pass, from) => {
+        const kept = waiting.get(from)
+        waiting.delete(from)
+        if (kept === undefined) return void waiting.set(from, bytes)
+        pass(bytes)
+        pass(kept)
+      },
+    }
+    for (const [name, meddler] of Object.entries(manipulations)) {
+      last.length = 0
+      const before = { ...b.report.numbers.refused }
+      relay.meddler = meddler
+      await line.run(1_500)
+      relay.meddler = (bytes, pass) => pass(bytes)
+      const sum = (refused: Readonly<Record<string, number>>) =>
+        Object.values(refused).reduce((all, count) => all + count, 0)
+      const refused = sum(b.report.numbers.refused) - sum(before)
+      if (name === 'notices') expect(refused).toBeLessThanOrEqual(1)
+      else expect([name, refused > 50]).toEqual([name, true])
+      await line.run(1_000)
+      expect([name, b.report.peer]).toEqual([name, 'here'])
+    }
+    // Reflection.
+    for (const { bytes } of sealed(line).slice(-400)) relay.inject(copy(bytes))
+    await line.run(500)
+    expect(b.report.numbers.refused.reflected).toBeGreaterThan(100)
+    // All that was ever played is the peer's tone or nothing: never noise, never one's own.
+    b.heard = []
+    a.heard = []
+    await line.run(500)
+    expect(signalToNoise(b.sound, 1_000, 48_000)).toBeGreaterThan(80)
+    expect(signalToNoise(a.sound, 1_700, 48_000)).toBeGreaterThan(80)
+    expectFreshNonces(line)
+    expect(a.report.peerChanges + b.report.peerChanges).toBe(0)
+    isClean(a, b)
+  },
+  LONG,
+)
 
 test('[T-L3] frames that were held back for a second are not played, and acks say so', async () => {
   const line = new TestLine()
@@ -345,27 +364,31 @@ test('[T-L3] frames that were held back for a second are not played, and acks sa
   isClean(a, b)
 })
 
-test('what stalls both ways comes back at once, without a deadlock and without old sound', async () => {
-  for (const stall of [300, 2_000, 5_000]) {
-    const line = new TestLine()
-    const [a, b] = await line.call()
-    await line.run(1_000)
-    line.relay.stalledUntil = line.clock.now() + stall
-    await line.run(stall)
-    const before = [a.report.numbers.received, b.report.numbers.received]
-    await line.run(500)
-    for (const [i, end] of [a, b].entries()) {
-      expect([stall, end.report.peer]).toEqual([stall, 'here'])
-      expect(end.report.link.at).toBe('open')
-      expect(end.report.numbers.received - (before[i] ?? 0)).toBeGreaterThan(30)
+test(
+  'what stalls both ways comes back at once, without a deadlock and without old sound',
+  async () => {
+    for (const stall of [300, 2_000, 5_000]) {
+      const line = new TestLine()
+      const [a, b] = await line.call()
+      await line.run(1_000)
+      line.relay.stalledUntil = line.clock.now() + stall
+      await line.run(stall)
+      const before = [a.report.numbers.received, b.report.numbers.received]
+      await line.run(500)
+      for (const [i, end] of [a, b].entries()) {
+        expect([stall, end.report.peer]).toEqual([stall, 'here'])
+        expect(end.report.link.at).toBe('open')
+        expect(end.report.numbers.received - (before[i] ?? 0)).toBeGreaterThan(30)
+      }
+      await line.run(2_000)
+      b.heard = []
+      await line.run(500)
+      expect(b.heard.length).toBeWithin(49, 52)
+      isClean(a, b)
     }
-    await line.run(2_000)
-    b.heard = []
-    await line.run(500)
-    expect(b.heard.length).toBeWithin(49, 52)
-    isClean(a, b)
-  }
-})
+  },
+  LONG,
+)
 
 test('a link that is too thin for the profile stays alive, and the narrow profile is offered and fits', async () => {
   const line = new TestLine()
@@ -388,29 +411,33 @@ test('a link that is too thin for the profile stays alive, and the narrow profil
   isClean(a, b)
 })
 
-test('another rate of the microphone or of the speaker in a call changes nothing that is heard', async () => {
-  const line = new TestLine()
-  const [a, b] = await line.call()
-  for (const [from, to] of [
-    [16_000, 44_100],
-    [44_100, 48_000],
-    [96_000, 16_000],
-  ] as const) {
-    a.signal = tone(440, from)
-    a.useMicrophone(from)
-    b.useSpeaker(to)
-    await line.run(300)
-    b.heard = []
-    await line.run(1_000)
-    expect(signalToNoise(b.sound, 440, to)).toBeGreaterThan(80)
-    expect(b.sound.length).toBeWithin(to * 0.98, to * 1.02)
-    expect(a.report.numbers.rates.capture).toBe(from)
-    expect(b.report.numbers.rates.speaker).toBe(to)
-  }
-  // Silent while it was put up; nothing counts as lost on the way but the moment of the change.
-  expect(b.report.numbers.lost).toBeLessThan(10)
-  isClean(a, b)
-})
+test(
+  'another rate of the microphone or of the speaker in a call changes nothing that is heard',
+  async () => {
+    const line = new TestLine()
+    const [a, b] = await line.call()
+    for (const [from, to] of [
+      [16_000, 44_100],
+      [44_100, 48_000],
+      [96_000, 16_000],
+    ] as const) {
+      a.signal = tone(440, from)
+      a.useMicrophone(from)
+      b.useSpeaker(to)
+      await line.run(300)
+      b.heard = []
+      await line.run(1_000)
+      expect(signalToNoise(b.sound, 440, to)).toBeGreaterThan(80)
+      expect(b.sound.length).toBeWithin(to * 0.98, to * 1.02)
+      expect(a.report.numbers.rates.capture).toBe(from)
+      expect(b.report.numbers.rates.speaker).toBe(to)
+    }
+    // Silent while it was put up; nothing counts as lost on the way but the moment of the change.
+    expect(b.report.numbers.lost).toBeLessThan(10)
+    isClean(a, b)
+  },
+  LONG,
+)
 
 test('a microphone that gives nothing is told, and silence goes on at the pace of sound', async () => {
   const line = new TestLine()
@@ -428,6 +455,49 @@ test('a microphone that gives nothing is told, and silence goes on at the pace o
   expect(b.report.numbers.received - then).toBeWithin(95, 105)
   isClean(a, b)
 })
+
+test(
+  'the delay that is shown is the one from mouth to ear',
+  async () => {
+    for (const [name, delay, capacity] of [
+      ['default', 5, Number.POSITIVE_INFINITY],
+      ['quick', 20, 2_500_000],
+      ['mobile', 40, 1_000_000],
+    ] as const) {
+      const line = new TestLine()
+      line.relay.delay = delay
+      line.relay.capacity = capacity
+      const [a, b] = await line.call({ profile: PROFILES[name] })
+      a.take({ type: 'devices', capture: 7, output: 900 })
+      b.take({ type: 'devices', capture: 900, output: 12 })
+      const heard: number[] = []
+      const said: number[] = []
+      b.listen((sample, at) => {
+        if (Math.abs(sample) > 0.2 && at - (heard.at(-1) ?? 0) > 200) heard.push(at)
+      })
+      // A click every 400 ms.
+      a.signal = (sample) => {
+        if (sample % 19_200 < 48) said.push(line.clock.now())
+        return sample % 19_200 < 48 ? 0.9 : 0
+      }
+      await line.run(3_500)
+      // Pieces of 5 ms are there at their end; the click is at the beginning of one.
+      const times = said.filter((at, i) => at - (said[i - 1] ?? 0) > 200).map((at) => at - 5)
+      const delays = heard.slice(-4).map((at) => at - (times.findLast((then) => then < at) ?? Number.NaN))
+      const truth = delays.reduce((sum, value) => sum + value, 0) / delays.length + 7 + 12
+      const shown = b.report.delay
+      expect(Math.abs((shown?.total ?? 0) - truth)).toBeLessThan(8)
+      expect(shown).toMatchObject({
+        capture: 7,
+        output: 12,
+        frame: { default: 10, quick: 5, mobile: 20 }[name],
+      })
+      expect(a.report.delay).toBeNull()
+      isClean(a, b)
+    }
+  },
+  LONG,
+)
 
 test('a relay that goes down and comes back has the call back at once, with its reason shown', async () => {
   const line = new TestLine()

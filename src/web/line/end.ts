@@ -26,6 +26,8 @@ import type { World } from './world.ts'
 const REPORT_EVERY: Millis = 1_000 / 15
 /** Reports of what people must see at once are no closer together. */
 const REPORTS_APART: Millis = 10
+/** Browsers have no shorter one, and what is left by rounding is none. */
+const SHORTEST_WAIT: Millis = 1
 /** An offer stands for so long after the link was last too thin. */
 const OFFER_FOR: Millis = 30_000
 /** The goodbye may take so long. */
@@ -240,7 +242,7 @@ class Call {
 
   #wait(): void {
     const { timers } = this.#world
-    const span = Math.max(0, Math.min(this.#controlAt, this.#reportAt) - timers.now())
+    const span = Math.max(SHORTEST_WAIT, Math.min(this.#controlAt, this.#reportAt) - timers.now())
     this.#alarm = timers.after(span, () => {
       this.#due(timers.now())
       if (!this.#isLeaving) this.#wait()
