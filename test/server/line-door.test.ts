@@ -2,6 +2,7 @@
 import { afterAll, afterEach, describe, expect, test } from 'bun:test'
 import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
+import { Pages } from '../../src/http/pages.ts'
 import { LINE_FILES, LINE_PAGE, lineFolder } from '../kit/line-folder.ts'
 import { exchange, request } from '../kit/raw-http.ts'
 import { RawPeer, type RawPeerOptions, Refused } from '../kit/raw-peer.ts'
@@ -117,6 +118,8 @@ describe('the page of a line', () => {
     const server = await start({ TRY_PAGES: 'true' })
     for (const path of ['/Line.html', '/line%2ehtml', '/./line.html', '//line.html'])
       expect([401, 404]).toContain((await open(server, path)).status)
+    // Also where file names are the same in capitals.
+    for (const path of ['/line.html', '/Line.html']) expect(await new Pages(pages, true).at(path)).toBeNull()
   })
 
   test('[LINE-36] the hashes of its files are for anybody', async () => {
