@@ -22,9 +22,13 @@ export interface BufferOptions {
 export const BUFFER: BufferOptions = { floor: 3, start: 8, ceiling: 80 }
 export const MOBILE_BUFFER: BufferOptions = { floor: 20, start: 20, ceiling: 80 }
 
-/** The margin grows to what would have been enough, by this at most, and shrinks so fast after quiet. */
+/**
+ * The margin grows to what would have been enough, by this at most. After quiet it shrinks by so many ms and by such a
+ * share of what is above the floor: half of what a bad minute has added is gone in half a minute.
+ */
 const DRY_STEP = 4
 const SHRINK_PER_S = 0.1
+const SHRINK_SHARE_PER_S = 0.02
 /** What is made up comes in pieces of this, so a loss is found a bit too long. */
 const PLAYED_AT_ONCE = 3
 const QUIET_MS = 15_000
@@ -201,7 +205,9 @@ export class BufferControl {
 
   #shrink(now: number, elapsed: number): void {
     if (now - this.#troubleAt < QUIET_MS) return
-    this.#margin = Math.max(this.#options.floor, this.#margin - (SHRINK_PER_S * elapsed) / 1_000)
+    const { floor } = this.#options
+    const perSecond = SHRINK_PER_S + SHRINK_SHARE_PER_S * (this.#margin - floor)
+    this.#margin = Math.max(floor, this.#margin - (perSecond * elapsed) / 1_000)
   }
 
   /** Whether a piece is whole now. */

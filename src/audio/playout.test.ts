@@ -138,7 +138,7 @@ describe('nothing clicks', () => {
     'where the speaker stalls': { speakerStalls: [[7_000, 180]] },
     'where frames are late': { jitter: 45, burst: 512 },
     'where the speaker stands still before anything is played': { speakerStalls: [[5, 2_500]], seconds: 5 },
-    'where the rate is bent': { driftPpm: -450, seconds: 40 },
+    'where the rate is bent': { driftPpm: -450, seconds: 20 },
     'where it starts again': {
       before: (playout, at) => Math.floor(at) % 700 === 0 && playout.restart(false),
     },
@@ -186,15 +186,15 @@ describe('the timeline', () => {
     }
   })
 
-  test('clocks that differ by 500 ppm: the delay is flat for minutes, nothing is cut', () => {
-    for (const driftPpm of [480, -480]) {
-      const run = playoutRig({ seconds: 180, signal: stamp, driftPpm, jitter: 4, burst: 480 })
-      const [early, late] = [delays(run, 80_000, 100_000), delays(run, 160_000, 180_000)]
+  for (const driftPpm of [480, -480]) {
+    test(`clocks that differ by ${driftPpm} ppm: the delay is flat for minutes, nothing is cut`, () => {
+      const run = playoutRig({ seconds: 120, signal: stamp, driftPpm, jitter: 4, burst: 480 })
+      const [early, late] = [delays(run, 40_000, 75_000), delays(run, 85_000, 120_000)]
       expect(Math.abs(median(early) - median(late))).toBeLessThan(8)
       expect(run.playout.numbers().cutMs).toBe(0)
       expect(Math.abs(run.playout.numbers().driftPpm - driftPpm)).toBeLessThan(40)
-    }
-  })
+    })
+  }
 
   test('the drift is learned in half a minute, though frames and the speaker both come in tens of ms', () => {
     for (const driftPpm of [300, 0, -120]) {
