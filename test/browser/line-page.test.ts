@@ -45,7 +45,12 @@ const ended = (why: 'busy' | 'refused' | 'replaced' | 'left'): Scene => ({
 /** Every state, its head, and what must stand there besides. */
 const STATES: Readonly<Record<string, readonly [Scene, string, ...string[]]>> = {
   ready: [{}, 'A private call for two', 'ask for the microphone', 'nobody in between can listen'],
-  'no leaf': [{ view: { problem: 'no_leaf' } }, 'This link has no key', 'Start a new line'],
+  'no leaf': [
+    { view: { problem: 'no_leaf' } },
+    'Start a private line',
+    'ask for the whole link',
+    'Start a new line',
+  ],
   'bad leaf': [{ view: { problem: 'bad_leaf' } }, 'This link is damaged', 'Start a new line'],
   insecure: [{ view: { problem: 'insecure' } }, 'This page needs HTTPS'],
   unable: [{ view: { problem: 'unable' } }, 'This browser can’t join', 'Try a current Chrome'],
@@ -416,7 +421,9 @@ describeWith('chromium', 'the page of a line', (chromium) => {
     await it.press('Start a new line')
     await it.page.waitForURL(/#generate_leaf$/)
     expect(it.page.url()).toBe(address.replace(LEAF, '#generate_leaf'))
+    await shows(it, { view: { problem: null } })
     await it.sees('A private call for two')
+    expect(await it.page.evaluate(() => document.activeElement?.tagName)).toBe('H1')
   })
 
   async function calls(it: Caller): Promise<readonly string[]> {

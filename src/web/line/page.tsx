@@ -14,7 +14,7 @@ import { text } from '../text.ts'
 import { CallScreen } from './call-screen.tsx'
 import { useView } from './hooks.ts'
 import { ending, problemOf, words } from './text.ts'
-import type { Line, Phase, View } from './view.ts'
+import type { Line, View } from './view.ts'
 
 /** Shows a line in this element. */
 export function showLine(root: Element, line: Line): void {
@@ -24,9 +24,10 @@ export function showLine(root: Element, line: Line): void {
 function Page({ line }: { readonly line: Line }) {
   const view = useView(line)
   const [says, say] = useState('')
+  const screen = view.phase === 'ready' ? (view.problem ?? 'ready') : view.phase
   // Until another screen took its place.
-  const first = useRef<Phase | null>(view.phase)
-  const takesFocus = view.phase !== first.current
+  const first = useRef<string | null>(screen)
+  const takesFocus = screen !== first.current
   if (takesFocus) first.current = null
   const talked = useTalked(view)
   const join = useCallback(() => {
@@ -61,7 +62,11 @@ function Page({ line }: { readonly line: Line }) {
         ) : (
           <Screen
             key="problem"
-            head={{ ...problemOf(view.problem), tone: 'bad', takesFocus }}
+            head={{
+              ...problemOf(view.problem),
+              tone: view.problem === 'no_leaf' ? 'plain' : 'bad',
+              takesFocus,
+            }}
             line={lineOf('absent', 'absent')}
             controls={
               (view.problem === 'no_leaf' || view.problem === 'bad_leaf') && (
@@ -116,10 +121,9 @@ function useTalked({ phase, since }: View): number | null {
   return talked.current
 }
 
-/** The same address asks for a key of its own, and the page begins again. */
+/** The address asks for a key of its own, which the line sees. */
 function startNewLine(): void {
-  history.replaceState(null, '', GENERATE_LEAF)
-  location.reload()
+  location.replace(GENERATE_LEAF)
 }
 
 function titleOf(view: View): string {

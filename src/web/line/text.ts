@@ -174,8 +174,8 @@ export function problemOf(problem: LinkProblem): Saying {
   switch (problem) {
     case 'no_leaf':
       return {
-        title: 'This link has no key',
-        body: 'The part after # is the key of the call, and it’s missing. Ask for the whole link, or start a new line and send its link yourself.',
+        title: 'Start a private line',
+        body: 'You get a link for the other person. Were you sent this one? Then its part after # is missing: ask for the whole link.',
       }
     case 'bad_leaf':
       return {
