@@ -1,6 +1,6 @@
 /** A person on a line, in a browser whose sound is heard from outside. */
 import type { Browser, Page } from 'playwright-core'
-import type { Report } from '../../src/web/line/messages.ts'
+import type { Delay, Report } from '../../src/web/line/messages.ts'
 import { Ear } from '../kit/ear.ts'
 import { until } from '../kit/until.ts'
 
@@ -84,6 +84,24 @@ export class LinePerson {
     return last as unknown as Report
   }
 
+  /** Waits until nothing was missing for so long; in vain on a machine that is too busy, and then it goes on as it is. */
+  async settles(quiet = 1_500, deadline = 12_000): Promise<void> {
+    const start = Date.now()
+    let [concealed, since] = [Number.NaN, start]
+    while (Date.now() - since < quiet && Date.now() - start < deadline) {
+      await Bun.sleep(100)
+      const now = (await this.report())?.numbers.concealedMs ?? Number.NaN
+      if (now !== concealed) [concealed, since] = [now, Date.now()]
+    }
+  }
+
+  /** The delays that were shown since this time, by `Date.now()`. */
+  async shown(since: number): Promise<number[]> {
+    const all = (await this.ear.look('globalThis.delaysShown ?? []')) as { at: number; delay: Delay }[]
+    // What the devices add, an ear in the browser does not hear: it is after the microphone, and before the speaker.
+    return all.filter(({ at }) => at >= since).map(({ delay }) => delay.total - delay.capture - delay.output)
+  }
+
   async close(): Promise<void> {
     await this.page.context().close()
   }
@@ -92,12 +110,19 @@ export class LinePerson {
 /** Runs in the page before its own scripts: hears what its worker says. */
 function overhear(): void {
   const Original = Worker
+  const delaysShown: { at: number; delay: Delay }[] = []
   Object.assign(globalThis, {
+    delaysShown,
     Worker: class extends Original {
       constructor(url: string | URL, options?: WorkerOptions) {
         super(url, options)
         this.addEventListener('message', ({ data }) => {
-          if (data?.type === 'report') Object.assign(globalThis, { overheard: data.report })
+          if (data?.type === 'report') {
+            Object.assign(globalThis, { overheard: data.report })
+            const { delay } = data.report
+            if (delay) delaysShown.push({ at: performance.timeOrigin + performance.now(), delay })
+            if (delaysShown.length > 1_000) delaysShown.splice(0, 500)
+          }
           if (data?.type === 'fault') console.error(data.message)
         })
       }

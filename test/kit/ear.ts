@@ -11,13 +11,10 @@ export interface Heard {
   readonly ear: Recording
   /** What the microphone gave, whatever the page made of it. */
   readonly mouth: Recording
-  /** To be added to the times of recordings for what `Date.now()` says, to a few ms. */
-  readonly epoch: number
 }
 
 interface Chunk {
   readonly at: number
-  readonly arrived: number
   readonly sampleRate: number
   readonly length: number
 }
@@ -52,12 +49,7 @@ export class Ear {
       Tapped,
       Tapped,
     ]
-    const late = [...ear.chunks, ...mouth.chunks].map(({ at, arrived }) => arrived - at)
-    return {
-      ear: recording(ear),
-      mouth: recording(mouth),
-      epoch: late.reduce((a, b) => Math.min(a, b), Infinity),
-    }
+    return { ear: recording(ear), mouth: recording(mouth) }
   }
 
   /** The next so many ms of what goes to the speaker, and what the microphone gave meanwhile. */
@@ -104,7 +96,6 @@ function recording({ chunks, samples }: Tapped): Recording {
 function tap(): void {
   interface Piece {
     at: number
-    arrived: number
     sampleRate: number
     samples: Float32Array
   }
@@ -120,9 +111,9 @@ function tap(): void {
       if (done) return
       const samples = new Float32Array(value.numberOfFrames)
       value.copyTo(samples, { planeIndex: 0, format: 'f32-planar' })
-      const arrived = performance.timeOrigin + performance.now()
-      // The clock of timestamps is that of the whole machine.
-      pieces.push({ at: value.timestamp / 1_000, arrived, sampleRate: value.sampleRate, samples })
+      // Browsers of one machine agree on this; timestamps count from the beginning of the page.
+      const at = performance.timeOrigin + value.timestamp / 1_000
+      pieces.push({ at, sampleRate: value.sampleRate, samples })
       value.close()
       if (pieces.length > MOST) pieces.splice(0, MOST / 6)
     }

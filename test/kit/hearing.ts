@@ -9,7 +9,7 @@ const REFINE_MS = 4
 /** Of a chirp that was heard through codecs and over gaps, and not of anything else. */
 const LIKENESS = 0.5
 
-/** Recorded sound whose samples have a time, on a clock that both ends of a call on this machine share. */
+/** Recorded sound whose samples have a time: that of `Date.now()`, but finer. */
 export interface Recording {
   readonly samples: Float32Array
   readonly sampleRate: number

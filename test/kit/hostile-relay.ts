@@ -128,6 +128,13 @@ export class HostileRelay {
     for (const passage of this.#all) passage.pace(bitsPerSecond)
   }
 
+  /** What came so far; what is open stays. */
+  forget(): void {
+    this.#heard.length = 0
+    this.messages.length = 0
+    this.passages.splice(0, this.passages.length, ...this.open)
+  }
+
   /** Reads nothing more of what goes these ways, until `go`. */
   stop(...ways: Way[]): void {
     for (const passage of this.open) passage.stop(...ways)

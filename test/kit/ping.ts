@@ -9,11 +9,12 @@ export const TONE_MS = 700
 
 const AMPLITUDE = 0.5
 const LOW = 500
-const HIGH = 8_000
+/** As high as voices go loudly: packed sound of this is no larger than that of speech. */
+const HIGH = 4_000
 /** Edges so short that an onset stays sharp, and so long that they do not click. */
 const EDGE_MS = 0.5
 
-/** The chirp alone, from 500 Hz to 8 kHz, at full scale 1. */
+/** The chirp alone, from 500 Hz to 4 kHz. */
 export function chirp(sampleRate: number): Float32Array {
   const seconds = CHIRP_MS / 1_000
   return Float32Array.from({ length: Math.round(seconds * sampleRate) }, (_, i) => {
