@@ -26,6 +26,8 @@ export class Conceal {
   #at = 0
   /** By how much the end of the sound lies beside the period. */
   #beside = 0
+  /** Of what was heard last: what is made up is no louder. */
+  #loudest = 0
   /** Made up so far. Silent before the first sound. */
   #count: number
 
@@ -56,6 +58,8 @@ export class Conceal {
       this.#period[length - seam + i] = late * (1 - share) + early * share
     }
     this.#beside = (held[end - 1] as number) - (held[start - 1] as number)
+    this.#loudest = 0
+    for (let i = first; i < end; i++) this.#loudest = Math.max(this.#loudest, Math.abs(held[i] as number))
     this.#length = length
     this.#at = 0
     this.#count = 0
@@ -73,6 +77,7 @@ export class Conceal {
     const value = (this.#period[this.#at] as number) + this.#beside * (1 - rise(n, this.#seam))
     if (++this.#at === this.#length) this.#at = 0
     this.#count = n + 1
-    return Math.min(1, Math.max(-1, value)) * (1 - rise(n, this.#fade))
+    // Where no period fits, the way from one to the other would go beyond both.
+    return Math.min(this.#loudest, Math.max(-this.#loudest, value)) * (1 - rise(n, this.#fade))
   }
 }
