@@ -151,6 +151,10 @@ test('a reload of one end is another peer, and heard at once', async () => {
   const words = a.report.words
   b.kill()
   await line.until(() => a.report.peer === 'gone')
+  // To nobody, nothing is sent but hellos.
+  const { length } = sealed(line)
+  await line.run(1_000)
+  expect(sealed(line)).toHaveLength(length)
   const again = line.page()
   again.signal = tone(1_000)
   const took = await line.until(() => a.report.peerChanges === 1)
@@ -183,6 +187,53 @@ test('a page without the leaf is a stranger, and nothing of it is played', async
   await line.until(() => a.report.peer === 'here')
   expect(a.report.peerChanges).toBe(0)
   isClean(a, b, other)
+})
+
+test('a third on the line is told that it is busy, and the call goes on', async () => {
+  const line = new TestLine()
+  const [a, b] = await line.call()
+  const third = line.page()
+  await line.until(() => third.isEnded, 3_000)
+  expect(third.report.link).toEqual({ at: 'closed', why: 'busy' })
+  expect(third.playedSamples).toBe(0)
+  await line.run(500)
+  expect([a, b].map(({ report }) => report.peer)).toEqual(['here', 'here'])
+  expect([a.report.peerChanges, a.report.numbers.lost, b.report.numbers.lost]).toEqual([0, 0, 0])
+  isClean(a, b, third)
+})
+
+test('who stops says goodbye, and nothing after it', async () => {
+  const line = new TestLine()
+  const [a, b] = await line.call()
+  a.kill()
+  await line.run(20)
+  expect(a.isEnded).toBe(true)
+  const { length } = a.reports
+  await line.run(500)
+  expect(a.reports).toHaveLength(length)
+  expect(b.report.peer).toBe('gone')
+  b.kill()
+  const early = line.page()
+  early.kill()
+  expect(early.isEnded).toBe(true)
+  await line.run(1_000)
+  expect(line.clock.pending).toBe(0)
+})
+
+test('one whose connection was lost is silent, not gone; and is here when it is back', async () => {
+  const line = new TestLine()
+  const [a, b] = await line.call()
+  line.relay.refuses = () => 1006
+  line.relay.end(1006, ({ seat }) => seat === b.seat)
+  await line.until(() => a.report.peer === 'silent', 100)
+  await line.run(5_000)
+  expect(a.report.peer).toBe('silent')
+  expect(b.report.link).toMatchObject({ at: 'reconnecting', trouble: 'server_down' })
+  line.relay.refuses = null
+  b.take({ type: 'nudge' })
+  await line.until(() => a.report.peer === 'here' && b.report.peer === 'here', 300)
+  expect([a.report.peerChanges, b.report.peerChanges]).toEqual([0, 0])
+  isClean(a, b)
 })
 
 test('[T-L1] the leaf is in no address, on no wire and in no message', async () => {

@@ -24,7 +24,7 @@ const HELLO_EVERY: Millis = 2_000
 const STRANGER_AFTER: Millis = 2_000
 const SILENT_AFTER: Millis = 3_000
 /** Frames that are being sealed: of sound, and of all. Sound beyond that is dropped before it has a counter. */
-const MOST_SOUND_SEALING = 8
+const MOST_SOUND_SEALING = 16
 const MOST_SEALING = 64
 /**
  * Control frames under keys that have just come go out as often as under the one talked under; after so long, one in so
