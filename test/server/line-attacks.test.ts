@@ -1,6 +1,7 @@
 // The relay among people who mean ill, or whose network does: sizes, rates, floods, readers that stop reading.
 import { afterEach, describe, expect, test } from 'bun:test'
 import { LINE_BYTES, OVERHEAD, readNotice } from '../../src/protocol/line.ts'
+import { WORDS_AT_ONCE } from '../../src/services/line/pace.ts'
 import { audio, control, everyAudio, hello, LineCaller, lineServer, talking } from '../kit/line-callers.ts'
 import { TEXT } from '../kit/raw-peer.ts'
 import { closeServers, type TestServer } from '../kit/server.ts'
@@ -146,9 +147,9 @@ describe('too much', () => {
     const server = await lineServer()
     for (const make of [hello, control]) {
       const [first, other] = await talking(server)
-      for (let i = 0; i < 200; i++) first.send(make())
+      for (let i = 0; i < WORDS_AT_ONCE; i++) first.send(make())
       await first.peer.settle()
-      expect(await other.rest()).toHaveLength(200)
+      expect(await other.rest()).toHaveLength(WORDS_AT_ONCE)
       first.send(make())
       expect(await first.peer.closed()).toEqual({ code: 4129, reason: 'flooding' })
       // Coming back is no new allowance.

@@ -256,6 +256,10 @@ describe('a seat', () => {
       'joined',
       'joined',
     ])
+    expect((await rows(server)).map((row: { end_reason: string | null }) => row.end_reason)).toEqual([
+      null,
+      'left',
+    ])
   })
 
   test('[LINE-8] is not for one who gave up waiting', async () => {

@@ -8,9 +8,9 @@ import type { Millis } from '../../core/ids.ts'
 const SOUND_PER_SECOND = 1_100
 /** Sound that may come at once, in ms of itself. */
 export const SOUND_AT_ONCE = 1_000
-/** Hellos and control frames. A page sends ten a second. */
-const WORDS_PER_SECOND = 40
-export const WORDS_AT_ONCE = 200
+/** Hellos and control frames. A page sends twenty a second, and all that it could not send while its link stood still. */
+const WORDS_PER_SECOND = 60
+export const WORDS_AT_ONCE = 400
 
 export class Pace {
   #sound = SOUND_AT_ONCE
