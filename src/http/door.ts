@@ -114,7 +114,8 @@ export class HttpDoor<Data> {
         const before = current
         current = this.#serve(hostname, at, renewed)
         all.add(current)
-        // Its connections live on, and when the last of them is gone, so is it.
+        // Its connections live on, and when the last of them is gone, so is it. Who is shaking hands at this instant is
+        // cut by the runtime, and tries again.
         void before.stop(false).then(() => all.delete(before))
       },
       stopListening: () => void current.stop(false),
