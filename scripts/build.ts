@@ -5,7 +5,6 @@
  * than from 760 files. The same sources make the same bytes, wherever and whenever: `--out=FOLDER` builds somewhere
  * else than into `dist/`, to compare.
  */
-import { existsSync } from 'node:fs'
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -22,15 +21,15 @@ const common = {
 } as const
 
 /** The other threads of the page of a line, and what the page calls their addresses (`src/web/line/files.ts`). */
-const THREADS = {
-  LINE_WORKER: { source: 'worker.ts', name: 'line-worker' },
-  LINE_PLAYOUT: { source: 'playout.worklet.ts', name: 'playout' },
-  LINE_CAPTURE: { source: 'capture.worklet.ts', name: 'capture' },
-} as const
+const THREADS = [
+  { source: 'worker.ts', name: 'line-worker', constant: 'LINE_WORKER' },
+  { source: 'playout.worklet.ts', name: 'playout', constant: 'LINE_PLAYOUT' },
+  { source: 'capture.worklet.ts', name: 'capture', constant: 'LINE_CAPTURE' },
+]
 
 // Before the pages, which are given their addresses.
-const threads = await Promise.all(Object.values(THREADS).map(thread))
-const addresses = Object.keys(THREADS).map((constant, at) => [constant, addressOf(threads[at] ?? [])])
+const threads = await Promise.all(THREADS.map(thread))
+const addresses = threads.map(({ constant, file }) => [constant, JSON.stringify(join('/', file.path))])
 
 const [pages, client, server] = await Promise.all([
   Bun.build({
@@ -59,23 +58,19 @@ const [pages, client, server] = await Promise.all([
     naming: { entry: '[name].[ext]', chunk: '[name]-[hash].[ext]' },
   }),
 ])
-const web = [...pages.outputs, ...threads.flat()]
+const web = [...pages.outputs, ...threads.map(({ file }) => file)]
 await write(web, 'web', { 'files.json': await hashes(web) })
 await write(client.outputs, 'client')
 await write(server.outputs, 'server')
 
 /** A thread is one file: a worklet cannot import on every browser, and a call must not wait for a second request. */
-async function thread({ source, name }: { source: string; name: string }): Promise<Bun.BuildArtifact[]> {
-  const entry = join(root, 'src/web/line', source)
-  // Not written yet.
-  if (!existsSync(entry)) return []
+async function thread({ source, name, constant }: (typeof THREADS)[number]) {
+  const entrypoints = [join(root, 'src/web/line', source)]
   const naming = `assets/${name}-[hash].[ext]`
-  return (await Bun.build({ ...common, entrypoints: [entry], minify: true, naming })).outputs
-}
-
-/** As the value of a constant. */
-function addressOf([file]: Bun.BuildArtifact[]): string {
-  return JSON.stringify(file === undefined ? '' : join('/', file.path))
+  const { outputs } = await Bun.build({ ...common, entrypoints, minify: true, naming })
+  const [file] = outputs
+  if (file === undefined || outputs.length > 1) throw new Error(`${source} does not make one file`)
+  return { constant, file }
 }
 
 /** Replaces a folder of `dist` in one step, so that a server that starts meanwhile sees all of one build. */
