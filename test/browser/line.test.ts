@@ -1,0 +1,183 @@
+// Two people on a line, in two browsers and over a whole server: that they hear each other, and go on hearing.
+import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Browser } from 'playwright-core'
+import { ChildServer } from '../kit/child-server.ts'
+import { median, toneShare, toneSnr, tones } from '../kit/hearing.ts'
+import { describeWith } from '../kit/need.ts'
+import { pings, wav } from '../kit/ping.ts'
+import { until } from '../kit/until.ts'
+import { withVoice } from './chromium.ts'
+import { LINE_KEY, LinePerson, talkingOnLine } from './line-person.ts'
+
+const RATE = 48_000
+const LEFT_TONE = 1_000
+const RIGHT_TONE = 1_700
+
+describeWith('chromium', 'a line', (chromium) => {
+  let folder: string
+  let left: Browser
+  let right: Browser
+  let server: ChildServer
+  const people: LinePerson[] = []
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'ringdown-line-'))
+    const voice = (tone: number) => wav(pings(RATE, tone, 60), RATE)
+    ;[left, right, server] = await Promise.all([
+      withVoice(chromium, voice(LEFT_TONE), folder),
+      withVoice(chromium, voice(RIGHT_TONE), folder),
+      ChildServer.start({ settings: { APIKEY: LINE_KEY } }),
+    ])
+  })
+
+  afterAll(async () => {
+    await Promise.all([left?.close(), right?.close(), server?.close()])
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  afterEach(async () => {
+    await Promise.all(people.splice(0).map((person) => person.close()))
+  })
+
+  async function person(browser: Browser): Promise<LinePerson> {
+    const it = await LinePerson.open(browser)
+    await it.page.addInitScript(watch)
+    people.push(it)
+    return it
+  }
+
+  async function talking() {
+    const [a, b] = [await person(left), await person(right)]
+    const link = await talkingOnLine(a, b, server.url)
+    return { a, b, link }
+  }
+
+  /** Listens until the other's tone is heard, and never one's own. `cleanly`: 40 dB above all else. */
+  async function hearsTone(by: LinePerson, other: number, own: number, cleanly = false): Promise<void> {
+    const shares: string[] = []
+    for (let i = 0; i < 8; i++) {
+      const { samples, sampleRate } = (await by.ear.hear(2_500)).ear
+      for (const piece of pieces(samples, sampleRate)) {
+        expect(toneShare(piece, sampleRate, own)).toBeLessThan(0.1)
+        shares.push(toneShare(piece, sampleRate, other).toFixed(3))
+        if (!cleanly && toneShare(piece, sampleRate, other) > 0.9) return
+      }
+      const clean = tones(samples, sampleRate).map((tone) => toneSnr(tone, sampleRate, other))
+      if (clean.length > 0 && median(clean) > 40) return
+    }
+    throw new Error(`${other} Hz is not heard; its share was ${shares.join(', ')}`)
+  }
+
+  const bothHear = (a: LinePerson, b: LinePerson, cleanly = false) =>
+    Promise.all([hearsTone(a, RIGHT_TONE, LEFT_TONE, cleanly), hearsTone(b, LEFT_TONE, RIGHT_TONE, cleanly)])
+
+  test('two people hear each other, and the page has nothing to complain of', async () => {
+    const { a, b } = await talking()
+    await bothHear(a, b, true)
+    const [atA, atB] = [await a.report(), await b.report()]
+    expect(atA?.words).toHaveLength(4)
+    expect(atA?.words).toEqual(atB?.words ?? [])
+    expect([a.complaints, b.complaints]).toEqual([[], []])
+  })
+
+  test('a page that is loaded again is back in the call without being asked, as muted as it was', async () => {
+    const { a, b } = await talking()
+    await a.page.reload()
+    await bothHear(a, b)
+    await a.press('Mute')
+    await b.knows(({ peerMuted }) => peerMuted, 'that the other is muted')
+    await a.page.reload()
+    await b.knows(
+      ({ peer, peerMuted, peerChanges }) => peer === 'here' && peerMuted && peerChanges >= 2,
+      'mute',
+    )
+    await a.page.getByRole('button', { name: 'Unmute' }).waitFor()
+    expect(await tracksOf(a)).toEqual([{ readyState: 'live', enabled: false, echoCancellation: true }])
+  })
+
+  test('headphones turn the echo cancelling off, and the call goes on', async () => {
+    const { a, b } = await talking()
+    const before = await b.report()
+    await a.page.getByRole('switch', { name: 'Headphones' }).click()
+    await until(async () => (await tracksOf(a)).length === 2, 'another track')
+    await until(async () => (await tracksOf(a))[0]?.readyState === 'ended', 'the end of the last one')
+    expect((await tracksOf(a))[1]).toEqual({ readyState: 'live', enabled: true, echoCancellation: false })
+    await hearsTone(b, LEFT_TONE, RIGHT_TONE)
+    const after = await b.report()
+    expect(after?.peerChanges).toBe(before?.peerChanges ?? -1)
+  })
+
+  test('a worker that dies is begun anew, and both hear each other again', async () => {
+    const { a, b } = await talking()
+    await a.page.evaluate(() => {
+      const [worker] = (globalThis as unknown as { workers: Worker[] }).workers
+      worker?.dispatchEvent(new ErrorEvent('error', { message: 'out of memory' }))
+    })
+    await b.knows(({ peer, peerChanges }) => peer === 'here' && peerChanges >= 1, 'the other as another page')
+    await bothHear(a, b)
+  })
+
+  test('who hangs up gives the microphone back, and the other is told', async () => {
+    const { a, b } = await talking()
+    await a.press('Hang up')
+    await b.knows(({ peer }) => peer === 'gone', 'that the other left')
+    expect(await tracksOf(a)).toMatchObject([{ readyState: 'ended' }])
+    await until(async () => a.page.workers().length === 0, 'the end of the worker')
+  })
+
+  test('another link in the address bar is another line, and waits to be asked', async () => {
+    const { a, b, link } = await talking()
+    await a.page.goto(link.replace(/#leaf_.{4}/, '#leaf_AAAA'))
+    await b.knows(({ peer }) => peer === 'gone', 'that the other left')
+    await a.page.getByRole('button', { name: 'Join the call' }).waitFor()
+    expect(await tracksOf(a)).toMatchObject([{ readyState: 'ended' }])
+  })
+})
+
+/** Of 200 ms: most of them lie within a tone. */
+function pieces(samples: Float32Array, sampleRate: number): Float32Array[] {
+  const length = Math.round(sampleRate / 5)
+  return Array.from({ length: Math.floor(samples.length / length) }, (_, i) =>
+    samples.subarray(i * length, (i + 1) * length),
+  )
+}
+
+interface Watched {
+  readonly tracks: MediaStreamTrack[]
+  readonly workers: Worker[]
+}
+
+/** What the page was given, in the order in which it was. */
+function tracksOf({ page }: LinePerson) {
+  return page.evaluate(() =>
+    (globalThis as unknown as Watched).tracks.map((track) => ({
+      readyState: track.readyState,
+      enabled: track.enabled,
+      echoCancellation: track.getSettings().echoCancellation,
+    })),
+  )
+}
+
+/** Runs in the page before its own scripts: remembers what it asks the browser for. */
+function watch(): void {
+  const watched: Watched = { tracks: [], workers: [] }
+  Object.assign(globalThis, watched)
+  const { getUserMedia } = MediaDevices.prototype
+  MediaDevices.prototype.getUserMedia = async function (constraints) {
+    const stream = await getUserMedia.call(this, constraints)
+    watched.tracks.push(...stream.getTracks())
+    return stream
+  }
+  const Original = Worker
+  Object.assign(globalThis, {
+    Worker: class extends Original {
+      constructor(url: string | URL, options?: WorkerOptions) {
+        super(url, options)
+        watched.workers.push(this)
+      }
+    },
+  })
+}
