@@ -97,8 +97,11 @@ function Meter({ side, name, level, muted }: MeterProps) {
 }
 
 const NO_LEVELS: Levels = { self: 0, other: 0 }
+/** In milliseconds. Smooth enough for a trace, and a third of what every frame of the screen would cost. */
+const PAINTED_EVERY = 40
+const SHOWN_EVERY = 500
 
-/** Paints both traces for every frame, and returns the levels twice a second for those who do not see them. */
+/** Paints both traces as long as there is something to see, and returns the levels for those who do not see them. */
 function useLevels(whole: { current: HTMLDivElement | null }, levels: (() => Levels) | null): Levels {
   const [shown, setShown] = useState(NO_LEVELS)
   useEffect(() => {
@@ -111,12 +114,18 @@ function useLevels(whole: { current: HTMLDivElement | null }, levels: (() => Lev
     const reduced = matchMedia('(prefers-reduced-motion: reduce)')
     let frame = 0
     let shownAt = 0
+    let timer: ReturnType<typeof setTimeout> | undefined
     let peak = NO_LEVELS
     const paint = (now: number) => {
-      frame = requestAnimationFrame(paint)
+      // A frame that is asked for is drawn, even when nothing moves: so none is, until there is something to see.
+      const next = () => {
+        if (reduced.matches) paint(performance.now())
+        else frame = requestAnimationFrame(paint)
+      }
+      timer = setTimeout(next, levels === null ? SHOWN_EVERY : PAINTED_EVERY)
       const level = levels?.() ?? NO_LEVELS
       peak = { self: Math.max(peak.self, level.self), other: Math.max(peak.other, level.other) }
-      const due = now - shownAt > 500
+      const due = now - shownAt >= SHOWN_EVERY
       if (due) {
         shownAt = now
         setShown(peak)
@@ -133,6 +142,7 @@ function useLevels(whole: { current: HTMLDivElement | null }, levels: (() => Lev
     frame = requestAnimationFrame(paint)
     return () => {
       cancelAnimationFrame(frame)
+      clearTimeout(timer)
       for (const trace of traces) trace.close()
     }
   }, [whole, levels])

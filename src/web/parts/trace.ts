@@ -9,6 +9,8 @@ const BAR = 3
 const STEP = 7
 /** Time a bar takes to move on by one step, in milliseconds. */
 const PACE = 55
+/** In milliseconds. */
+const COLOUR_LASTS = 200
 
 export class Trace {
   readonly #canvas: HTMLCanvasElement
@@ -19,6 +21,8 @@ export class Trace {
   #stepAt = 0
   #width = 0
   #height = 0
+  #colour = ''
+  #colourAt = Number.NEGATIVE_INFINITY
   readonly #watch: ResizeObserver
 
   /** `fromRight`: the speaker is at the right end. */
@@ -37,13 +41,22 @@ export class Trace {
     const scale = this.#canvas.width / this.#width
     context.setTransform(scale, 0, 0, scale, 0, 0)
     context.clearRect(0, 0, this.#width, this.#height)
-    context.fillStyle = getComputedStyle(this.#canvas).color
+    context.fillStyle = this.#colourOf(now)
     if (isStill) this.#paintStill(context, level)
     else this.#paintMoving(context, level, now)
   }
 
   close(): void {
     this.#watch.disconnect()
+  }
+
+  /** Asked for now and then: it changes with the state of the call, and asking makes the browser work out all styles. */
+  #colourOf(now: number): string {
+    if (now - this.#colourAt > COLOUR_LASTS) {
+      this.#colour = getComputedStyle(this.#canvas).color
+      this.#colourAt = now
+    }
+    return this.#colour
   }
 
   get #bars(): number {
