@@ -6,6 +6,7 @@
  */
 import { calls } from './calls.ts'
 import { direct } from './direct.ts'
+import { line } from './line.ts'
 import { memory } from './memory.ts'
 import { relay } from './relay.ts'
 import { publish, type Result, record, show } from './report.ts'
@@ -27,6 +28,11 @@ const benchmarks: Record<string, { run: () => Promise<Result>; what: string; pin
   direct: {
     run: direct,
     what: 'the same for direct calls, with and without TURN credentials',
+    pinned: true,
+  },
+  line: {
+    run: line,
+    what: 'server CPU per audio frame of a line, beside a bare relay; 300 lines at full pace',
     pinned: true,
   },
   ring: { run: ring, what: 'from CALL_INITIATE to INCOMING_CALL at 1,000 calls a second', pinned: true },

@@ -37,6 +37,8 @@ export interface Wish {
 }
 
 export const apiKey = 'bench-key-0123456789abcdefghijklmnop'
+/** Of the line. */
+export const lineKey = 'bench-key-'.repeat(8)
 
 /** Which cores this process may use: the server gets the first, the generator the second. */
 export const cores: { server: string | undefined; generator: string | undefined; all: string } = (() => {
@@ -152,6 +154,12 @@ export const bare = (): Wish => ({
   env: (port) => ({ PORT: String(port) }),
   ready: '/health',
   cores: cores.server,
+})
+
+export const bareLine = (): Wish => ({
+  ...bare(),
+  name: 'bare Bun relay of bytes',
+  command: [bun, ...profiled, join(here, 'peers/bare-line.ts')],
 })
 
 export const peerjs = (): Wish => ({

@@ -11,6 +11,8 @@ export interface Listener {
   open(line: Line): void
   /** A text frame. `bytes` is valid during the call only. */
   text(line: Line, bytes: Buffer, start: number, length: number): void
+  /** A binary frame, where one is expected. `bytes` is valid during the call only. */
+  binary?(line: Line, bytes: Buffer, start: number, length: number): void
   /** Called once. `code` is the server's close code, 1006 if the connection just ended. */
   close(line: Line, code: number): void
 }
@@ -123,6 +125,7 @@ export class Line {
       at = start + size
       const opcode = (bytes[start - head] as number) & 0x0f
       if (opcode === 0x1) this.listener.text(this, bytes, start, size)
+      else if (opcode === 0x2) this.listener.binary?.(this, bytes, start, size)
       else if (opcode === 0x9) this.send(frame(0xa, bytes.subarray(start, at)))
       else if (opcode === 0x8) {
         this.code = size >= 2 ? bytes.readUInt16BE(start) : 1005
