@@ -120,6 +120,29 @@ describeWith('chromium', 'a line', (chromium) => {
     await bothHear(a, b)
   })
 
+  test('a microphone that is taken away is found again', async () => {
+    const { a, b } = await talking()
+    await a.page.evaluate(() => {
+      const [track] = (globalThis as unknown as Watched).tracks
+      track?.stop()
+      track?.dispatchEvent(new Event('ended'))
+    })
+    await until(async () => (await tracksOf(a)).length === 2, 'another track')
+    await hearsTone(b, LEFT_TONE, RIGHT_TONE)
+    expect((await b.report())?.peerChanges).toBe(0)
+  })
+
+  test('a browser that lets no worker read its microphone is heard through its context', async () => {
+    const a = await person(left)
+    await a.page.addInitScript(hideTrackProcessor)
+    const b = await person(right)
+    await talkingOnLine(a, b, server.url)
+    await bothHear(a, b)
+    expect(a.requests.some((url) => url.includes('/assets/capture-'))).toBe(true)
+    expect(b.requests.some((url) => url.includes('/assets/capture-'))).toBe(false)
+    expect(a.complaints).toEqual([])
+  })
+
   test('who hangs up gives the microphone back, and the other is told', async () => {
     const { a, b } = await talking()
     await a.press('Hang up')
@@ -159,6 +182,14 @@ function tracksOf({ page }: LinePerson) {
       echoCancellation: track.getSettings().echoCancellation,
     })),
   )
+}
+
+/** Runs in the page before its own scripts, which do not find it; the ear, which looks later, does. */
+function hideTrackProcessor(): void {
+  const name = 'MediaStreamTrackProcessor'
+  const hidden = Reflect.get(globalThis, name)
+  Reflect.deleteProperty(globalThis, name)
+  addEventListener('DOMContentLoaded', () => Reflect.set(globalThis, name, hidden))
 }
 
 /** Runs in the page before its own scripts: remembers what it asks the browser for. */
