@@ -3,7 +3,12 @@ import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ConnectionOptions, connect } from 'node:tls'
-import { type Certificate, readCertificate } from '../../src/auth/certificate.ts'
+import {
+  type Certificate,
+  CertificateError,
+  type CertificateFiles,
+  readCertificate,
+} from '../../src/auth/certificate.ts'
 import { makeCertificate, type TestCertificate } from '../kit/certificate.ts'
 import { describeWith } from '../kit/need.ts'
 import { API_KEY, closeServers, startServer, type TestServer } from '../kit/server.ts'
@@ -121,20 +126,13 @@ describeWith('openssl', 'TLS of its own', (openssl) => {
   })
 
   test('[LINE-37] files that will not do stop the start with one line that names the variable', () => {
-    const refusal = (more: Partial<{ cert: string; key: string }>) => {
-      const settings = { TLS_CERT_FILE: more.cert ?? files.cert, TLS_KEY_FILE: more.key ?? files.key }
-      const { exitCode, stderr } = Bun.spawnSync([process.execPath, join(ROOT, 'src/cli/main.ts')], {
-        env: {
-          PATH: process.env.PATH,
-          SERVER_ADDR: '127.0.0.1:0',
-          DATA_DIR: join(files.cert, '..'),
-          ...settings,
-        },
-        stderr: 'pipe',
-      })
-      expect(exitCode).toBe(1)
-      expect(stderr.toString()).toMatch(/^ringdown: [^\n]+\n$/)
-      return stderr.toString().slice('ringdown: '.length, -1)
+    const refusal = (more: Partial<CertificateFiles>) => {
+      try {
+        return readCertificate({ ...files, ...more }).names
+      } catch (error) {
+        expect(error).toBeInstanceOf(CertificateError)
+        return (error as Error).message
+      }
     }
     const other = makeCertificate(openssl, 'other.example')
     expect(refusal({ cert: '/nowhere.pem' })).toBe(
@@ -149,6 +147,13 @@ describeWith('openssl', 'TLS of its own', (openssl) => {
     expect(refusal({ key: other.key })).toBe(
       `TLS_KEY_FILE is ${other.key}, and is not the key of the certificate in TLS_CERT_FILE, ${files.cert}.`,
     )
+    const settings = { TLS_CERT_FILE: files.cert, TLS_KEY_FILE: other.key, SERVER_ADDR: '127.0.0.1:0' }
+    const { exitCode, stderr } = Bun.spawnSync([process.execPath, join(ROOT, 'src/cli/main.ts')], {
+      env: { PATH: process.env.PATH, DATA_DIR: join(files.cert, '../data'), ...settings },
+      stderr: 'pipe',
+    })
+    expect(stderr.toString()).toBe(`ringdown: ${refusal({ key: other.key })}\n`)
+    expect(exitCode).toBe(1)
     other.remove()
   })
 
