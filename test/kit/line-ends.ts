@@ -81,6 +81,8 @@ export class MemoryRelay {
   /** What a new socket gets instead of being opened; `null`: it is opened. */
   refuses: (() => number | null) | null = null
   keeps = true
+  /** Says who comes and goes. */
+  tells = true
   /** Says that it is there when it is asked. */
   answers = true
 
@@ -139,12 +141,14 @@ export class MemoryRelay {
       return seat.on.closed(codes.busy.close)
     }
     this.#seats.push(seat)
-    if (this.#seats.length === 2) for (const one of this.#seats) this.#deliver(one, writeNotice('joined'))
+    if (this.tells && this.#seats.length === 2)
+      for (const one of this.#seats) this.#deliver(one, writeNotice('joined'))
   }
 
   #leave(seat: Seat, isGoodbye: boolean): void {
     this.#seats = this.#seats.filter((other) => other !== seat)
-    for (const other of this.#seats) this.#deliver(other, writeNotice(isGoodbye ? 'left' : 'away'))
+    for (const other of this.tells ? this.#seats : [])
+      this.#deliver(other, writeNotice(isGoodbye ? 'left' : 'away'))
   }
 
   #came(from: Seat, bytes: Bytes): void {

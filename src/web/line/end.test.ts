@@ -170,6 +170,29 @@ test('a reload of one end is another peer, and heard at once', async () => {
   isClean(a, again)
 })
 
+test('what is still under way of a page that was loaded again is not played', async () => {
+  const line = new TestLine()
+  const [a, b] = await line.call()
+  b.signal = tone(1_000)
+  await line.run(300)
+  const late: Uint8Array<ArrayBuffer>[] = []
+  line.relay.meddler = (bytes, pass, from) => (from === b.seat ? late.push(bytes) : pass(bytes))
+  await line.run(200)
+  line.relay.meddler = (bytes, pass) => pass(bytes)
+  b.kill()
+  const again = line.page()
+  await line.until(() => a.report.peerChanges === 1)
+  const { received } = a.report.numbers
+  a.heard = []
+  for (const bytes of late) line.relay.inject(bytes, ({ seat }) => seat === a.seat)
+  await line.run(500)
+  expect(late.length).toBeGreaterThan(10)
+  expect(a.report.numbers.received - received).toBeWithin(45, 55)
+  expect(a.sound.every((sample) => sample === 0)).toBe(true)
+  expect(a.report.peerChanges).toBe(1)
+  isClean(a, again)
+})
+
 test('a page without the leaf is a stranger, and nothing of it is played', async () => {
   const line = new TestLine()
   const a = line.page()
@@ -286,6 +309,33 @@ test(
   },
   LONG,
 )
+
+test('the speaker is told how much sound never came', async () => {
+  const line = new TestLine()
+  const [a, b] = await line.call()
+  await line.run(500)
+  let left = 3
+  line.relay.meddler = (bytes, pass, from) => {
+    if (from !== a.seat || bytes[0] !== AUDIO_TYPE || left-- <= 0) pass(bytes)
+  }
+  b.heard = []
+  await line.run(500)
+  const missing = b.heard.flatMap((said) => (said.type === 'sound' && said.missing > 0 ? [said.missing] : []))
+  expect(missing).toEqual([30])
+  expect(b.report.numbers.lost).toBe(3)
+  expect(a.report.numbers.lost).toBe(0)
+  isClean(a, b)
+})
+
+test('a relay that does not say who comes delays nothing: hellos are answered', async () => {
+  const line = new TestLine()
+  line.relay.tells = false
+  const a = line.page()
+  await line.run(3_000)
+  const b = line.page()
+  await line.until(() => [a, b].every(({ reports }) => reports.at(-1)?.peer === 'here'), 200)
+  isClean(a, b)
+})
 
 test('muting is told and silences; what was muted is not in the frames', async () => {
   const line = new TestLine()
