@@ -27,6 +27,7 @@ interface NewerContext {
 const WAITING_PIECES = 8
 
 const canProcessTracks = 'MediaStreamTrackProcessor' in globalThis
+const WORKLETS = canProcessTracks ? [PLAYOUT] : [PLAYOUT, CAPTURE]
 
 export function browserPorts(): Ports {
   const devices: MediaDevices | undefined = navigator.mediaDevices
@@ -65,9 +66,9 @@ function problemOf(devices: MediaDevices | undefined): LinkProblem | null {
   return hasAll ? null : 'unable'
 }
 
-/** The worklets are asked for again when there is a context, and are here by then. */
+/** All are asked for again when somebody joins, and are here by then. */
 function preload(): void {
-  for (const address of canProcessTracks ? [PLAYOUT] : [PLAYOUT, CAPTURE]) fetch(address).catch(() => {})
+  for (const address of [WORKER, ...WORKLETS]) fetch(address).catch(() => {})
 }
 
 function pageOf(problem: LinkProblem | null): Page {
@@ -171,8 +172,7 @@ class BrowserSound implements Sound {
     if (session !== undefined) session.type = 'play-and-record'
     const context = new AudioContext({ latencyHint: 0 })
     try {
-      const modules = canProcessTracks ? [PLAYOUT] : [PLAYOUT, CAPTURE]
-      await Promise.all(modules.map((address) => context.audioWorklet.addModule(address)))
+      await Promise.all(WORKLETS.map((address) => context.audioWorklet.addModule(address)))
       return new BrowserSound(context)
     } catch (error) {
       void context.close()

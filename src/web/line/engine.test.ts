@@ -447,6 +447,15 @@ test('headphones turn off what takes out the echo: on the track where the browse
   ])
 })
 
+test('headphones that are put on while the microphone is being asked for count', async () => {
+  const world = new World()
+  const joined = world.engine.join()
+  world.engine.useHeadphones(true)
+  await joined
+  expect(at(world.asked, 0).echoCancellation).toBe(true)
+  expect(world.track.getSettings().echoCancellation).toBe(false)
+})
+
 test('a new track that comes too late is stopped', async () => {
   const world = await new World().joined()
   world.engine.chooseInput('desk')
@@ -504,6 +513,7 @@ test('a context that the system closed is made anew', async () => {
 
 test('another output sounds, echoes without headphones, and is left when it is gone', async () => {
   const world = await new World().joined()
+  expect(world.view).toMatchObject({ output: 'default', echoes: false })
   world.engine.chooseOutput('beamer')
   await settled()
   expect(world.sound.output).toBe('beamer')
@@ -517,7 +527,7 @@ test('another output sounds, echoes without headphones, and is left when it is g
   world.fire('devices')
   await settled()
   expect(world.sound.output).toBeNull()
-  expect(world.view.output).toBeNull()
+  expect(world.view).toMatchObject({ output: 'default', echoes: false })
 })
 
 test('a profile is told to the worker and stands in the link', async () => {

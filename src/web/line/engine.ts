@@ -102,7 +102,7 @@ export class Engine implements Line {
     call.microphone.mute(muted)
     void call.microphone.useHeadphones(headphones)
     void call.microphone.choose(input)
-    void call.speaker.useOutput(output)
+    void call.speaker.useOutput(choiceOf(output))
     // In this order: who was given the microphone may make sound without another gesture, in a new context only.
     await call.microphone.open()
     if (!isOn()) return
@@ -150,9 +150,8 @@ export class Engine implements Line {
 
   chooseOutput(id: string): void {
     if (!this.#ports.canChooseOutput) return
-    const output = id === '' || id === 'default' ? null : id
-    if (this.#call === null) return this.#show({ output })
-    void this.#useOutput(this.#call, output)
+    if (this.#call === null) return this.#show({ output: id })
+    void this.#useOutput(this.#call, choiceOf(id))
   }
 
   retry(): void {
@@ -266,7 +265,7 @@ export class Engine implements Line {
     call.creep.reset()
     call.thread.post({ type: 'speaker', port: sound.speak(), rate: sound.rate })
     this.#feed(call)
-    this.#show({ output: call.speaker.output })
+    this.#show({ output: outputOf(call, this.#view.outputs) })
   }
 
   /** Gives the thread the track that there is now. */
@@ -315,7 +314,7 @@ export class Engine implements Line {
     if (call !== this.#call) return
     const inputs = devicesOf(all, 'audioinput')
     const outputs = this.#ports.canChooseOutput ? devicesOf(all, 'audiooutput') : []
-    this.#show({ inputs, outputs })
+    this.#show({ inputs, outputs, output: outputOf(call, outputs) })
     if (!changed) return
     await call.microphone.devicesChanged(inputs.map(({ id }) => id))
     const { output } = call.speaker
@@ -325,7 +324,7 @@ export class Engine implements Line {
 
   async #useOutput(call: Call, output: string | null): Promise<void> {
     await call.speaker.useOutput(output)
-    if (call === this.#call) this.#show({ output: call.speaker.output })
+    if (call === this.#call) this.#show({ output: outputOf(call, this.#view.outputs) })
   }
 
   async #stayAwake(call: Call): Promise<void> {
@@ -366,9 +365,22 @@ export class Engine implements Line {
   #show(change: Partial<View>): void {
     const view = { ...this.#view, ...change }
     // Browsers take out what goes to the output of the system's choice.
-    this.#view = { ...view, echoes: view.output !== null && !view.headphones }
+    this.#view = { ...view, echoes: choiceOf(view.output) !== null && !view.headphones }
     for (const listener of this.#listeners) listener()
   }
+}
+
+/** What browsers call the output of the system's choice, where they list it. */
+const SYSTEM = 'default'
+
+/** Null: the system's. */
+function choiceOf(output: string | null): string | null {
+  return output === '' || output === SYSTEM ? null : output
+}
+
+/** As the list has it. */
+function outputOf({ speaker }: Call, outputs: readonly Device[]): string | null {
+  return speaker.output ?? outputs.find(({ id }) => id === SYSTEM)?.id ?? null
 }
 
 const OFF = { microphone: 'unknown', speaker: 'off', awake: false } as const satisfies Partial<View>

@@ -70,13 +70,16 @@ export class Microphone {
   async open(): Promise<void> {
     const attempt = ++this.#attempt
     const isCurrent = () => attempt === this.#attempt && !this.#isClosed
+    const headphones = this.#headphones
     const ids = this.#wanted === null ? [null] : [this.#wanted, null]
     let trouble: State = 'none'
     for (const id of ids) {
       try {
-        const track = await this.#microphones.open(constraints(id, this.#headphones))
-        if (isCurrent()) this.#take(track)
-        else track.stop()
+        const track = await this.#microphones.open(constraints(id, headphones))
+        if (!isCurrent()) return track.stop()
+        this.#take(track)
+        // While a person was looking for the button that allows it, headphones may have been put on.
+        if (headphones !== this.#headphones) await this.useHeadphones(this.#headphones)
         return
       } catch (error) {
         if (!isCurrent()) return
