@@ -97,6 +97,23 @@ test('clocks that differ by up to 500 ppm: the drift is learned, the delay flat,
   )
 })
 
+test('levels that rise evenly are a clock; levels that rise as they like, or too fast, are none', () => {
+  const learned = (levels: readonly number[]) => {
+    const control = new BufferControl()
+    control.step(0, 10, 2.5)
+    control.arrived(0, 10, 0)
+    for (const [i, level] of levels.entries()) {
+      control.step((i + 1) * 4_000, 10, 2.5)
+      control.arrived(0, 10, level)
+    }
+    return control.driftPpm
+  }
+  expect(learned([0, 1.2, 2.4, 3.6, 4.8])).toBeCloseTo(300, 0)
+  expect(learned([0, 4, 2.5, 5.5, 4.8])).toBe(0)
+  expect(learned([0, 4, 8, 12, 16])).toBe(0)
+  expect(learned([0, 1.2, 2.4, 43.6, 44.8, 46])).toBeWithin(200, 301)
+})
+
 test('the rate is never bent by more than 0.25 %, nor faster than 300 ppm in a second', () => {
   const { played } = lineSim({ seconds: 60, driftPpm: 500, jitter: 60, stalls: [[20_000, 120]] })
   for (const [i, { at, ratio }] of played.entries()) {

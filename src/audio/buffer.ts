@@ -62,6 +62,8 @@ const LEAST_LOOKS = 4
 const JUMP_MS = 5
 const SEEN_MS = 4
 const MOST_DRIFT = 5e-4
+/** Between the quarter of the slopes that is lowest and the highest. */
+const MOST_SPREAD = 1.5e-4
 
 export interface Step {
   /**
@@ -300,10 +302,10 @@ class DriftEstimate {
   #look(now: number, level: number): void {
     const [times, levels] = [this.#times, this.#levels]
     if (this.#count > 0) {
-      const last = this.#count - 1
-      const expected = (levels[last] as number) + this.drift * (now - (times[last] as number))
-      const jump = level - expected
-      if (Math.abs(jump) > JUMP_MS) for (let i = 0; i <= last; i++) levels[i] = (levels[i] as number) + jump
+      const jump = level - (levels[this.#count - 1] as number)
+      if (Math.abs(jump) > JUMP_MS) {
+        for (let i = 0; i < this.#count; i++) levels[i] = (levels[i] as number) + jump
+      }
     }
     if (this.#count === MOST_LOOKS) {
       times.copyWithin(0, 1)
@@ -323,7 +325,12 @@ class DriftEstimate {
         this.#slopes[slopes++] = rise / ((this.#times[b] as number) - (this.#times[a] as number))
       }
     }
-    const slope = this.#slopes.subarray(0, slopes).sort()[slopes >> 1] as number
+    const sorted = this.#slopes.subarray(0, slopes).sort()
+    const low = sorted[slopes >> 2] as number
+    const slope = sorted[slopes >> 1] as number
+    const high = sorted[(3 * slopes) >> 2] as number
+    // Where the looks do not agree, or agree on what is no clock, a machine or a network is busy: it is known as before.
+    if (high - low > MOST_SPREAD || Math.abs(slope) > 1.2 * MOST_DRIFT) return
     const span = (this.#times[this.#count - 1] as number) - (this.#times[0] as number)
     this.drift = Math.abs(slope) * span < SEEN_MS ? 0 : clamp(slope, MOST_DRIFT)
   }
