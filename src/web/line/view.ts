@@ -14,8 +14,9 @@ import type { Profile, Report } from './messages.ts'
 export type LinkProblem = 'no_leaf' | 'bad_leaf' | 'insecure' | 'unable'
 
 /**
- * `ready`: nothing has been asked for; with `problem` null the link is good. `starting`: the microphone is asked for. `on`: on the line.
- * `ended`: over, because somebody said so or nothing more can be done; `report.link` says why.
+ * `ready`: nothing has been asked for; with `problem` null the link is good. `starting`: the microphone is asked for.
+ * `on`: on the line. `ended`: over, because somebody said so or nothing more can be done; `report.link` or `trouble`
+ * says why.
  */
 export type Phase = 'ready' | 'starting' | 'on' | 'ended'
 
