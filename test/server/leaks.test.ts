@@ -1,7 +1,8 @@
 import { Database } from 'bun:sqlite'
 import { afterEach, describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
-import { BINARY, RawPeer } from '../kit/raw-peer.ts'
+import { audio, control, LineCaller, lineServer, talking } from '../kit/line-callers.ts'
+import { BINARY, RawPeer, TEXT } from '../kit/raw-peer.ts'
 import {
   activeRide,
   closeServers,
@@ -61,6 +62,37 @@ const endings: Record<string, (server: TestServer, ride: RideUnderTest) => unkno
   },
 }
 
+/** How two may go from a line. Whoever is left over then is lost. */
+const partings: Record<string, (server: TestServer, first: LineCaller, second: LineCaller) => unknown> = {
+  'both say goodbye': (_, first, second) => {
+    for (const { peer } of [first, second]) peer.close(1001)
+  },
+  'one says goodbye': (_, first) => first.peer.close(1000),
+  'both are lost': () => {},
+  'one comes in anew': (server, first) => LineCaller.open(server.url, first),
+  'one is lost and comes back': async (server, first, second) => {
+    first.peer.drop()
+    await second.notice()
+    return LineCaller.open(server.url, first)
+  },
+  'one is loaded again': async (server, first, second) => {
+    first.peer.close(1001)
+    await second.notice()
+    return LineCaller.open(server.url, { room: first.room })
+  },
+  'a third is sent away': async (server, first) => {
+    const third = await LineCaller.open(server.url, { room: first.room })
+    await third.peer.closed()
+  },
+  'one says what there is not': (_, first) => {
+    for (let i = 0; i < 8; i++) first.send(Buffer.from('x'))
+  },
+  'one says text': (_, first) => first.peer.frame(TEXT, 'x'),
+  'one floods': (_, first) => {
+    for (let i = 0; i < 401; i++) first.send(control())
+  },
+}
+
 async function series(server: TestServer, name: string): Promise<number[]> {
   const { text } = await server.ask('GET', '/metrics')
   return [...text.matchAll(new RegExp(`^${name}(?:{.*})? (\\d+)$`, 'gm'))].map((match) => Number(match[1]))
@@ -102,6 +134,28 @@ describe('when all calls are over', () => {
     expect(server.clock.alarms).toBe(alarms)
     const { body } = await server.ask('GET', '/calls?limit=1000')
     expect(body.calls).toHaveLength(240)
+    for (const call of body.calls) expect([call.session_id, call.status]).toEqual([call.session_id, 'ended'])
+    expect(rowsIn(server, 'snapshots')).toBe(0)
+    expect(server.logged.filter(({ level }) => level === 'error')).toEqual([])
+  })
+
+  test('nothing is left of a hundred lines: no alarm, no connection, no snapshot, no error', async () => {
+    const server = await lineServer()
+    const alarms = server.clock.alarms
+    const names = Object.keys(partings)
+    for (let i = 0; i < 100; i++) {
+      const [first, second] = await talking(server)
+      first.send(audio())
+      await second.heard()
+      const more = await partings[names[i % names.length] as string]?.(server, first, second)
+      for (const { peer } of [first, second, ...(more instanceof LineCaller ? [more] : [])]) peer.drop()
+    }
+    await server.clock.wind(300_000)
+    expect(await series(server, 'ringdown_sockets')).toEqual([0])
+    expect(await series(server, 'ringdown_calls')).toEqual([0, 0, 0, 0, 0, 0])
+    expect(server.clock.alarms).toBe(alarms)
+    const { body } = await server.ask('GET', '/calls?service=line&limit=1000')
+    expect(body.calls.length).toBeGreaterThanOrEqual(100)
     for (const call of body.calls) expect([call.session_id, call.status]).toEqual([call.session_id, 'ended'])
     expect(rowsIn(server, 'snapshots')).toBe(0)
     expect(server.logged.filter(({ level }) => level === 'error')).toEqual([])
