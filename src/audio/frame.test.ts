@@ -1,6 +1,6 @@
 import { expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { BUCKETS, bucketSize, DURATIONS, RATES, RAW_BUCKET } from '../protocol/line.ts'
+import { BUCKETS, bucketSize, DURATIONS, RATES, RAW_BUCKET, soundOf } from '../protocol/line.ts'
 import { frameSize, type Head, open, readHeader, SealCounter, seal, writeHeader } from './frame.ts'
 import type { Direction } from './keys.ts'
 
@@ -40,6 +40,16 @@ test('frames have the sizes of the design', () => {
   expect(BUCKETS.map((_, bucket) => bucketSize({ rate: 0, duration: 2, bucket }))).toEqual([
     1_000, 1_334, 2_000, 4_000,
   ])
+})
+
+test('the relay takes every frame that may be written for what it is', () => {
+  fc.assert(
+    fc.property(heads, u32, counters, (head, kid, counter) => {
+      const frame = new Uint8Array(frameSize(head))
+      frame.set(writeHeader({ head, kid, counter }))
+      expect(soundOf(frame)).toBe(head.type === 'audio' ? (DURATIONS[head.duration] ?? 0) : 0)
+    }),
+  )
 })
 
 test('a header is read back as it was written', () => {
