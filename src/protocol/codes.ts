@@ -388,7 +388,8 @@ export function closesOf(service: Service): CodeName[] {
     .map(([name]) => name)
 }
 
-const rows = Object.entries(codes) as [CodeName, Code][]
+// Pure, so that a page that uses none of this is built without the table.
+const rows = /* @__PURE__ */ Object.entries(codes) as [CodeName, Code][]
 
 /** Close number for a call that is over, or a peer that said goodbye. RFC 6455 section 7.4.1. */
 export const NORMAL_CLOSE = 1000

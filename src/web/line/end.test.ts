@@ -310,6 +310,26 @@ test(
   LONG,
 )
 
+test('a frame after others that were not sent says so, and their numbers are left out', async () => {
+  const line = new TestLine()
+  const [a] = await line.call()
+  await line.run(300)
+  a.holdMicrophone(true)
+  await line.run(200)
+  a.holdMicrophone(false)
+  await line.run(300)
+  const heads = sealed(line).flatMap(({ bytes, seat }) => {
+    const read = readHeader(bytes)
+    return seat === a.seat && typeof read !== 'string' && read.head.type === 'audio' ? [read.head] : []
+  })
+  const jumps = heads.map(({ number }, i) => number - (heads[i - 1]?.number ?? number - 1))
+  expect(heads.map(({ gap }) => gap)).toEqual(jumps.map((jump) => jump > 1))
+  const [jump, ...others] = jumps.filter((each) => each > 1)
+  expect(jump).toBeWithin(19, 23)
+  expect(others).toEqual([])
+  isClean(a)
+})
+
 test('the speaker is told how much sound never came', async () => {
   const line = new TestLine()
   const [a, b] = await line.call()

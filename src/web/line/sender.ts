@@ -37,8 +37,7 @@ export class Sender {
   readonly #levels = new Levels()
   #format: Format
   #bucket = RAW_BUCKET
-  /** The frame before the next was not sent. */
-  #isAfterGap = false
+  #lastSent: number | null = null
   isMuted = false
   sent = 0
   /** Frames dropped though somebody was here: the link was behind, or the seals were. */
@@ -57,7 +56,6 @@ export class Sender {
   useProfile(profile: Profile): void {
     if (profile.name === this.profile.name) return
     this.#format = formatOf(profile, this.number)
-    this.#isAfterGap = true
   }
 
   /** Of the next frame. */
@@ -93,8 +91,6 @@ export class Sender {
     // Packed even if it does not go: the bucket belongs to the voice of the last seconds, not to the link.
     const bucket = packer.put(pcm, plain, now)
     this.#bucket = bucket
-    const gap = this.#isAfterGap
-    this.#isAfterGap = true
     if (!isHeard()) return
     if (!canSeal() || !policy.mayGo(number, now)) {
       this.dropped++
@@ -102,7 +98,8 @@ export class Sender {
     }
     const { rate, duration } = profile
     const packed = bucket !== RAW_BUCKET
-    this.#isAfterGap = false
+    const gap = this.#lastSent !== null && number !== (this.#lastSent + 1) >>> 0
+    this.#lastSent = number
     this.sent++
     send(
       { type: 'audio', gap, number, clock: clockOf(clock), rate, duration, bucket, packed },
