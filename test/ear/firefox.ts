@@ -79,6 +79,15 @@ export class Firefox {
     await this.#ask('browsingContext.navigate', { context: this.#context, url, wait: 'complete' })
   }
 
+  /** Presses the button of this name, once it is there. */
+  async press(name: string): Promise<void> {
+    await this.evaluate(`(async () => {
+      const find = () => [...document.querySelectorAll('button')].find((it) => it.textContent.includes(${JSON.stringify(name)}))
+      while (!find()) await new Promise((later) => setTimeout(later, 50))
+      find().click()
+    })()`)
+  }
+
   /** What the expression, or the promise that it is, comes to; as JSON. It counts as a gesture of a person. */
   async evaluate(expression: string): Promise<unknown> {
     const { result, exceptionDetails } = (await this.#ask('script.evaluate', {

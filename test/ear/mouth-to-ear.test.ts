@@ -6,11 +6,14 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
+import { LINE_KEY } from '../browser/line-person.ts'
+import { ChildServer } from '../kit/child-server.ts'
 import { delays, median, onsets, quantile } from '../kit/hearing.ts'
 import { describeWith, need } from '../kit/need.ts'
 import { pings } from '../kit/ping.ts'
 import { realSound } from './browsers.ts'
 import { callByWebRtc, emptyPages, hearOneself } from './calls.ts'
+import { Firefox } from './firefox.ts'
 import { Pulse, SAMPLE_RATE } from './pulse.ts'
 
 /** Of the recording, and how much of its beginning is not counted: buffers find their level. */
@@ -34,9 +37,11 @@ describeWith('pulseaudio', 'mouth to ear', (pulseaudio) => {
   const empty = emptyPages()
   const voice = pings(SAMPLE_RATE, 1_000, SECONDS + 5)
   let pulse: Pulse
+  let server: ChildServer
 
   beforeAll(async () => {
     pulse = await Pulse.start(pulseaudio)
+    server = await ChildServer.start({ settings: { APIKEY: LINE_KEY } })
   })
 
   afterEach(async () => {
@@ -44,7 +49,7 @@ describeWith('pulseaudio', 'mouth to ear', (pulseaudio) => {
   })
 
   afterAll(async () => {
-    await pulse?.close()
+    await Promise.all([pulse?.close(), server?.close()])
     empty.close()
     report(rows)
   })
@@ -82,10 +87,68 @@ describeWith('pulseaudio', 'mouth to ear', (pulseaudio) => {
     expect((await measure('device floor')).pings).toBeGreaterThan(SECONDS - SETTLES - 4)
   })
 
-  test('a call by WebRTC', async () => {
+  test('a call by WebRTC, Opus', async () => {
     const [from, to] = [await page('mic', 'void'), await page('mic2', 'ear')]
     await callByWebRtc(from, to)
     expect((await measure('WebRTC, Opus')).pings).toBeGreaterThan(SECONDS - SETTLES - 4)
+  })
+
+  /** Echo cancelling off, as in the calls beside it, unless it is what is measured. */
+  async function onLine(query: string, headphones = true): Promise<{ a: Page; b: Page }> {
+    const a = await page('mic', 'void', `${server.url}/line.html?apikey=${LINE_KEY}${query}#generate_leaf`)
+    await a.waitForURL(/#leaf_/)
+    const b = await page('mic2', 'ear', a.url())
+    for (const it of [a, b]) {
+      await it.getByRole('button', { name: 'Join the call' }).click()
+      if (headphones) await it.getByRole('switch', { name: /headphones/i }).click()
+    }
+    for (const it of [a, b]) await it.getByRole('heading', { level: 1, name: 'Connected' }).waitFor()
+    return { a, b }
+  }
+
+  test.each([
+    ['the line, 10 ms', '', true],
+    ['the line, 5 ms', '&quick=1', true],
+    ['the line, narrow', '&mobile=1', true],
+    ['the line, 10 ms, echo cancelled', '', false],
+  ] as const)('%s', async (path, query, headphones) => {
+    await onLine(query, headphones)
+    expect((await measure(path)).pings).toBeGreaterThan(SECONDS - SETTLES - 4)
+  })
+
+  test('the line beats WebRTC and keeps its promises', () => {
+    const of = (path: string) => rows.find((row) => row.path === path)?.median ?? Number.NaN
+    expect(of('the line, 10 ms')).toBeLessThan(of('WebRTC, Opus'))
+    expect(of('the line, 10 ms')).toBeLessThanOrEqual(90)
+    expect(of('the line, 5 ms')).toBeLessThanOrEqual(78)
+    expect(rows.find((row) => row.path === 'the line, 10 ms')?.p95).toBeLessThanOrEqual(115)
+  })
+
+  const firefoxProgram = need('firefox-esr')
+  test.skipIf(firefoxProgram === null)('the line between Chromium and Firefox, both ways', async () => {
+    if (firefoxProgram === null) return
+    for (const [path, mouthIsFirefox] of [
+      ['the line, Chromium to Firefox', false],
+      ['the line, Firefox to Chromium', true],
+    ] as const) {
+      const start = `${server.url}/line.html?apikey=${LINE_KEY}#generate_leaf`
+      const chrome = await (mouthIsFirefox ? page('mic2', 'ear', start) : page('mic', 'void', start))
+      await chrome.waitForURL(/#leaf_/)
+      const fox = await Firefox.start(
+        firefoxProgram,
+        mouthIsFirefox ? pulse.env('mic', 'void') : pulse.env('mic2', 'ear'),
+      )
+      try {
+        await fox.goto(chrome.url())
+        await chrome.getByRole('button', { name: 'Join the call' }).click()
+        await fox.press('Join the call')
+        await chrome.getByRole('heading', { level: 1, name: 'Connected' }).waitFor()
+        expect((await measure(path)).pings).toBeGreaterThan(SECONDS - SETTLES - 4)
+      } finally {
+        await fox.close()
+        for (const browser of opened.splice(0)) await browser.close()
+      }
+    }
   })
 })
 
