@@ -418,7 +418,11 @@ test(
         const made = copy(bytes)
         fill(made.subarray(24))
         pass(made)
-        pass(fill(new Uint8Array(at++ % 300)))
+        // Of every type, and of the size that a hello has, among others.
+        const any = fill(new Uint8Array(at % 2 === 0 ? 120 : 1 + (at % 300)))
+        any[0] = [HELLO_TYPE, AUDIO_TYPE, CONTROL_TYPE, NOTICE_TYPE, 0][at++ % 5] ?? 0
+        if (any[0] === HELLO_TYPE) any[1] = 1
+        pass(any)
         pass(new Uint8Array(0))
         pass(bytes)
       },
