@@ -114,8 +114,8 @@ export const words = {
       body: 'The other end broke its promise about the words. Somebody may stand between you. Hang up, make a new line, and send its link another way.',
     },
     changed: {
-      title: 'Somebody else is at the other end',
-      body: 'Or the other person’s page was loaded again. Compare the words again before you go on.',
+      title: 'The other end changed',
+      body: 'Somebody else is there now, or the other person’s page was loaded again. Compare the words again before you go on.',
       act: 'I see',
     },
     blocked: {
