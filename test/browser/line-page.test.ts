@@ -284,10 +284,7 @@ describeWith('chromium', 'the page of a line', (chromium) => {
     await it.reads('acorn')
     expect(await it.announced()).toContain('Compare the words again')
     await it.press('They match')
-    await it.page
-      .locator('main')
-      .getByText('The other end changed')
-      .waitFor({ state: 'detached' })
+    await it.page.locator('main').getByText('The other end changed').waitFor({ state: 'detached' })
     await it.reads('Words compared')
   })
 
@@ -303,10 +300,7 @@ describeWith('chromium', 'the page of a line', (chromium) => {
     await shows(it, { report: { peer: 'here', peerChanges: 2 } })
     await it.reads('The other end changed')
     await it.press('I see')
-    await it.page
-      .locator('main')
-      .getByText('The other end changed')
-      .waitFor({ state: 'detached' })
+    await it.page.locator('main').getByText('The other end changed').waitFor({ state: 'detached' })
   })
 
   test('changes are said aloud; levels, delays and the countdown are not, and draw nothing anew', async () => {
