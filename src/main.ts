@@ -157,6 +157,7 @@ export async function start(config: Config, world: Partial<World> = {}): Promise
     digest,
   })
   const lines = new Lines({
+    mostOfKey: config.LINES_PER_KEY,
     grace: config.RECONNECT_GRACE,
     clock,
     callLog: store.callLog,

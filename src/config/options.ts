@@ -231,6 +231,11 @@ const access = {
     'made at first start',
     'Keys of the line: whose link has one (?apikey=) gets the page and its connection.',
   ),
+  LINES_PER_KEY: option(
+    integer(1, 1_000_000),
+    '1000',
+    'Lines that may be open at once under one APIKEY; over it, who would begin another is refused.',
+  ),
   ADMIN_KEY: optional(
     keys(32),
     'made at first start',

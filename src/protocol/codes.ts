@@ -353,6 +353,13 @@ export const codes = {
     retry: 'later',
     means: 'The call cannot be written down now.',
   },
+  too_many_lines: {
+    where: HTTP,
+    close: null,
+    http: 503,
+    retry: 'later',
+    means: 'As many lines are open under this key as may be (`LINES_PER_KEY`).',
+  },
   overloaded: {
     where: HTTP,
     close: null,

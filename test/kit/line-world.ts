@@ -160,6 +160,7 @@ export class LineWorld {
     const { log, snapshots } = this
     return new Lines({
       grace: GRACE,
+      mostOfKey: 1_000,
       clock,
       callLog: { append: (record) => void log.push(record), synced: async () => {}, retract: () => {} },
       snapshots: {

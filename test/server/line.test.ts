@@ -451,4 +451,26 @@ describe('what is written down', () => {
     for (const [first, second] of lines) expect([await first.rest(), await second.rest()]).toEqual([[], []])
     expect(new Set((await rows(server)).map((row: { ride_id: string }) => row.ride_id)).size).toBe(20)
   })
+
+  test('[LINE-16] [T-L6] of one key so many lines are open and no more, whoever asks; those that are open are not touched', async () => {
+    const other = 'Other-key'.repeat(8)
+    const server = await lineServer({ APIKEY: `${LINE_KEY},${other}`, LINES_PER_KEY: '2' })
+    const [[one], both] = [await talking(server), await talking(server)]
+    const more = await LineCaller.open(server.url).catch((error: unknown) => error)
+    expect(more).toBeInstanceOf(Refused)
+    expect([(more as Refused).status, JSON.parse((more as Refused).body).error.code]).toEqual([
+      503,
+      'too_many_lines',
+    ])
+    // Of another key there is room, and an open line takes back who lost its connection.
+    await LineCaller.open(server.url, { key: other })
+    await LineCaller.open(server.url, { room: one.room, seat: one.seat })
+    for (const { peer } of both) peer.close(1000)
+    const isTaken = () =>
+      LineCaller.open(server.url).then(
+        () => true,
+        () => false,
+      )
+    await until(isTaken, 'a line to be free')
+  })
 })

@@ -12,6 +12,8 @@ import { Line, type LineDetail, type LineWorld } from './line.ts'
 import { LineSession } from './session.ts'
 
 export interface LinesDeps extends Omit<LineWorld, 'empty'> {
+  /** Lines that may be open at once under one API key. */
+  readonly mostOfKey: number
   /** A collision-free digest of a text. */
   readonly digest: (text: string) => string
 }
@@ -26,12 +28,15 @@ export class Lines {
   readonly #world: LineWorld
   /** By digest of the room. */
   readonly #live = new Map<string, Line>()
+  /** Under which key each was begun, and how many under each: digests. Lines of the last process are nobody's. */
+  readonly #keys = new Map<Line, string>()
+  readonly #ofKey = new Map<string, number>()
   #draining = false
   #closed = false
 
   constructor(deps: LinesDeps) {
     this.#deps = deps
-    this.#world = { ...deps, empty: (line) => this.#live.delete(line.room) }
+    this.#world = { ...deps, empty: (line) => this.#forget(line) }
   }
 
   /** Takes up the lines that outlived the last process. Once, before the doors open. */
@@ -88,29 +93,50 @@ export class Lines {
     this.#closed = true
     for (const line of this.#live.values()) line.suspend()
     this.#live.clear()
+    this.#keys.clear()
+    this.#ofKey.clear()
   }
 
   #check(query: Query): void {
     const { room } = readLineQuery(query)
-    if (this.#draining && !this.#live.has(this.#deps.digest(room))) throw fail('draining')
+    if (this.#live.has(this.#deps.digest(room))) return
+    if (this.#draining) throw fail('draining')
+    if ((this.#ofKey.get(this.#keyOf(query)) ?? 0) >= this.#deps.mostOfKey) throw fail('too_many_lines')
   }
 
   #open(peer: BytesPeer, query: Query): BytesSession {
     if (this.#closed) throw fail('draining')
     const { digest, metrics } = this.#deps
     const { room, seat } = readLineQuery(query)
-    const line = this.#lineOf(digest(room))
+    const line = this.#lineOf(digest(room), this.#keyOf(query))
     const session = new LineSession(peer, line, metrics)
     line.enter({ peer, seat: digest(seat), seated: (taken) => session.sit(taken) })
     return session
   }
 
-  #lineOf(room: string): Line {
+  #lineOf(room: string, key: string): Line {
     const live = this.#live.get(room)
     if (live !== undefined) return live
     const line = new Line(room, this.#world)
     this.#live.set(room, line)
+    this.#keys.set(line, key)
+    this.#ofKey.set(key, (this.#ofKey.get(key) ?? 0) + 1)
     return line
+  }
+
+  /** The door has checked it. */
+  #keyOf(query: Query): string {
+    return this.#deps.digest(query.get('apikey') ?? '')
+  }
+
+  #forget(line: Line): void {
+    this.#live.delete(line.room)
+    const key = this.#keys.get(line)
+    if (key === undefined) return
+    this.#keys.delete(line)
+    const left = (this.#ofKey.get(key) ?? 1) - 1
+    if (left > 0) this.#ofKey.set(key, left)
+    else this.#ofKey.delete(key)
   }
 }
 
