@@ -17,7 +17,7 @@ function ack(policy: LatePolicy, number: number, now: number, roundTrip = 20): v
   )
 }
 
-test('frames go while acks come; when they are late only probes do, ten a second', () => {
+test('[LINE-68] frames go while acks come; when they are late only probes do, ten a second', () => {
   const policy = new LatePolicy()
   ack(policy, 0, 0)
   expect(offer(policy, 0, 120)).toHaveLength(12)

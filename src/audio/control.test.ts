@@ -19,7 +19,7 @@ const controls: fc.Arbitrary<Control> = fc.record({
   nonce: fc.option(half),
 })
 
-test('a control frame is read back as it was written', () => {
+test('[LINE-68] a control frame is read back as it was written', () => {
   fc.assert(
     fc.property(controls, (control) => {
       const bytes = writeControl(control)

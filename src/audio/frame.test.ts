@@ -32,7 +32,7 @@ async function direction(seed = 1): Promise<Direction> {
   return { key, salt: new Uint8Array(12).fill(seed), kid: seed }
 }
 
-test('frames have the sizes of the design', () => {
+test('[LINE-63] frames have the sizes of the design', () => {
   const audio = { type: 'audio', gap: false, number: 0, clock: 0 } as const
   expect(frameSize({ ...audio, rate: 0, duration: 2, bucket: 1, packed: true })).toBe(1_374)
   expect(frameSize({ ...audio, rate: 3, duration: 3, bucket: RAW_BUCKET, packed: false })).toBe(1_000)
@@ -106,7 +106,7 @@ test('a header in the middle of a larger buffer is read in its place', () => {
   expect(readHeader(frame)).toEqual({ head, kid: 3, counter: 4 })
 })
 
-test('what is sealed opens, and no more once any bit of header, sound or tag is another', async () => {
+test('[LINE-63] what is sealed opens, and no more once any bit of header, sound or tag is another', async () => {
   const key = await direction()
   const head: Head = { type: 'control', number: 7, clock: 9 }
   const plain = crypto.getRandomValues(new Uint8Array(64))
@@ -123,13 +123,13 @@ test('what is sealed opens, and no more once any bit of header, sound or tag is 
   expect(await open(subtle, await direction(2), { counter: 41 }, frame)).toBeNull()
 })
 
-test('sound of another size than its bucket is not sealed: a size would tell of it', async () => {
+test('[LINE-66] sound of another size than its bucket is not sealed: a size would tell of it', async () => {
   const key = await direction()
   const head: Head = { type: 'control', number: 0, clock: 0 }
   expect(seal(subtle, key, new SealCounter(), head, new Uint8Array(63))).rejects.toThrow(RangeError)
 })
 
-test('the counter ends before it repeats', () => {
+test('[LINE-63] the counter ends before it repeats', () => {
   const counter = new SealCounter(Number.MAX_SAFE_INTEGER)
   expect(counter.take()).toBe(Number.MAX_SAFE_INTEGER)
   expect(() => counter.take()).toThrow(RangeError)

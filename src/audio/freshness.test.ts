@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { clockOf } from './acks.ts'
 import { Freshness } from './freshness.ts'
 
-test('frames that are held back are found out, wherever the two clocks stand', () => {
+test('[LINE-65] frames that are held back are found out, wherever the two clocks stand', () => {
   fc.assert(
     fc.property(
       fc.double({ min: 0, max: 4e8, noNaN: true }),

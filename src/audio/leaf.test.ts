@@ -4,7 +4,7 @@ import { type Leaf, leafFromHash, leafFromText, leafToHash, leafToText, newLeaf 
 
 const leaves = fc.uint8Array({ minLength: 32, maxLength: 32 }).map((bytes) => new Uint8Array(bytes) as Leaf)
 
-test('a leaf is read back from its text and from the address', () => {
+test('[LINE-60] a leaf is read back from its text and from the address', () => {
   fc.assert(
     fc.property(leaves, (leaf) => {
       expect(leafToText(leaf)).toMatch(/^[\w-]{43}$/)
@@ -14,7 +14,7 @@ test('a leaf is read back from its text and from the address', () => {
   )
 })
 
-test('what is read as a leaf is written so again: a leaf has one spelling', () => {
+test('[LINE-60] what is read as a leaf is written so again: a leaf has one spelling', () => {
   const texts = fc.string({ unit: fc.constantFrom(...'ABCDwxyz0189-_+/= \n%'), minLength: 40, maxLength: 45 })
   fc.assert(
     fc.property(fc.oneof(texts, fc.string()), (text) => {

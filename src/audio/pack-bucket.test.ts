@@ -14,14 +14,14 @@ test('buckets are parts of raw, rounded up', () => {
   expect(bucketBytes(1, 0)).toBe(1)
 })
 
-test('silence, whispers and speech go out in the same bucket', () => {
+test('[LINE-66] silence, whispers and speech go out in the same bucket', () => {
   const packer = new BucketPacker({ raw: false })
   for (const [now, pcm] of [silence, noise(2), noise(4), silence].entries()) {
     expect(packer.put(pcm, out(), now * 100_000)).toBe(FIRST_BUCKET)
   }
 })
 
-test('a frame too large moves the call up, and it comes down a size at a time when none was for 10 s', () => {
+test('[LINE-66] a frame too large moves the call up, and it comes down a size at a time when none was for 10 s', () => {
   const packer = new BucketPacker({ raw: false })
   expect(packer.put(noise(15), out(), 0)).toBe(RAW_BUCKET)
   expect(packer.put(silence, out(), BUCKET_HOLD - 1)).toBe(RAW_BUCKET)

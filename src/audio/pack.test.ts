@@ -69,7 +69,7 @@ const sound = fc
   })
 
 describe('packing', () => {
-  test('what is packed comes back bit for bit', () => {
+  test('[LINE-69] what is packed comes back bit for bit', () => {
     fc.assert(
       fc.property(fc.oneof(sound, fc.int16Array({ maxLength: 400 })), (pcm) => {
         const bytes = packed(pcm)
@@ -143,7 +143,7 @@ describe('unpacking what nobody packed', () => {
     return done
   }
 
-  test('never throws and writes nothing beside the frame, whatever the bytes', () => {
+  test('[LINE-69] never throws and writes nothing beside the frame, whatever the bytes', () => {
     const bytes = fc.oneof(
       fc.uint8Array({ maxLength: 1_400 }),
       fc.tuple(fc.integer({ min: 0, max: 5 }), fc.uint8Array({ maxLength: 700 })).map(([order, rest]) => {

@@ -58,7 +58,7 @@ async function ends(): Promise<[End, End, Leaf]> {
   return [a, b, leaf]
 }
 
-test('both ends derive the room, and keys that open what the other seals; each way its own', async () => {
+test('[LINE-62] both ends derive the room, and keys that open what the other seals; each way its own', async () => {
   const [a, b, leaf] = await ends()
   expect(await roomOf(subtle, leaf)).toMatch(/^[\w-]{22}$/)
   expect(await b.open(await a.frame())).toBe('new peer')
@@ -71,14 +71,14 @@ test('both ends derive the room, and keys that open what the other seals; each w
   expect(one?.transcript).toEqual(other?.transcript as Uint8Array<ArrayBuffer>)
 })
 
-test('no key can be exported', async () => {
+test('[LINE-62] no key can be exported', async () => {
   const [a, , leaf] = await ends()
   const [pair] = a.peers.candidates
   for (const key of [a.page.privateKey, pair?.in.key, pair?.out.key, await helloKeyOf(subtle, leaf)])
     expect(key?.extractable).toBe(false)
 })
 
-test('[T-L3] a hello of another leaf, a changed one, a cut one and the own one are refused', async () => {
+test('[LINE-61] [T-L3] a hello of another leaf, a changed one, a cut one and the own one are refused', async () => {
   const [a, b, leaf] = await ends()
   const stranger = await End.load(newLeaf(fill))
   expect(await a.hear(await stranger.hello())).toBe('forged')
@@ -96,7 +96,7 @@ test('[T-L3] a hello of another leaf, a changed one, a cut one and the own one a
   expect(await a.hear(await writeHello(subtle, await helloKeyOf(subtle, leaf), odd, false))).toBe(false)
 })
 
-test('[T-L3] replayed, reflected and changed frames are refused and counted, and the call goes on', async () => {
+test('[LINE-64] [T-L3] replayed, reflected and changed frames are refused and counted, and the call goes on', async () => {
   const [a, b] = await ends()
   const frame = await a.frame()
   expect(await b.open(frame)).toBe('new peer')
@@ -121,7 +121,7 @@ test('frames that are opened at the same time are had in their order', async () 
   expect(results).toEqual(['new peer', ...Array<'opened'>(49).fill('opened')])
 })
 
-test('whatever the bytes, a frame is refused', async () => {
+test('[LINE-64] whatever the bytes, a frame is refused', async () => {
   const [a, b] = await ends()
   const good = await a.frame()
   await fc.assert(
@@ -136,7 +136,7 @@ test('whatever the bytes, a frame is refused', async () => {
   expect(await b.open(good)).toBe('new peer')
 })
 
-test('a hello that is a replay adds a key and changes nothing else; the newest page takes over when it is heard', async () => {
+test('[LINE-61] a hello that is a replay adds a key and changes nothing else; the newest page takes over when it is heard', async () => {
   const [a, b, leaf] = await ends()
   const old = await a.hello()
   await b.open(await a.frame())
@@ -159,7 +159,7 @@ test('a hello that is a replay adds a key and changes nothing else; the newest p
   expect(b.peers.current?.peer).toEqual(reloaded.page.sid)
 })
 
-test('hellos of many pages never push out the peer that is talked to, nor are more than three keys tried', async () => {
+test('[LINE-61] hellos of many pages never push out the peer that is talked to, nor are more than three keys tried', async () => {
   const [a, b, leaf] = await ends()
   await b.open(await a.frame())
   for (let i = 0; i < 10; i++) {
@@ -169,7 +169,7 @@ test('hellos of many pages never push out the peer that is talked to, nor are mo
   expect(await b.open(await a.frame())).toBe('opened')
 })
 
-test('[T-L2] over 1,000 reconnects and reloads no counter comes twice under a key', async () => {
+test('[LINE-63] [T-L2] over 1,000 reconnects and reloads no counter comes twice under a key', async () => {
   const leaf = newLeaf(fill)
   const seen = new Set<string>()
   let frames = 0
@@ -229,7 +229,7 @@ async function wordsWith(a: End, b: Page): Promise<CheckWords> {
   return await CheckWords.begin(subtle, pair, fill)
 }
 
-test('both ends show the same four words, and other ones after the next reload', async () => {
+test('[LINE-67] both ends show the same four words, and other ones after the next reload', async () => {
   const [a, b, leaf] = await ends()
   const [one, other] = [await wordsWith(a, b.page), await wordsWith(b, a.page)]
   expect(one.nonce).toBeNull()
@@ -243,7 +243,7 @@ test('both ends show the same four words, and other ones after the next reload',
   expect(two.words).not.toEqual(one.words)
 })
 
-test('one who has the leaf and stands between is seen, even when everything is passed on', async () => {
+test('[LINE-67] one who has the leaf and stands between is seen, even when everything is passed on', async () => {
   const [a, b, leaf] = await ends()
   const between = await End.load(leaf)
   const [one, other] = [await wordsWith(a, between.page), await wordsWith(b, between.page)]
@@ -258,7 +258,7 @@ test('one who has the leaf and stands between is seen, even when everything is p
   expect([three.isBroken, four.isBroken]).toEqual([true, true])
 })
 
-test('a nonce is shown only after the commitment of the other end, which then cannot choose again', async () => {
+test('[LINE-67] a nonce is shown only after the commitment of the other end, which then cannot choose again', async () => {
   const [a, b] = await ends()
   const one = await wordsWith(a, b.page)
   const [first, second] = [await wordsWith(b, a.page), await wordsWith(b, a.page)]

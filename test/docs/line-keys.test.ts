@@ -30,7 +30,7 @@ function direction(from: string, to: string) {
   return { key: derive(info('key'), 32), salt: derive(info('salt'), 12), kid: derive(info('kid'), 4) }
 }
 
-test('the room, the transcript, and salt and id of each direction', () => {
+test('[LINE-62] the room, the transcript, and salt and id of each direction', () => {
   const { keys } = vectors
   expect(Buffer.compare(low.sid, high.sid)).toBe(-1)
   expect(hkdf(leaf, Buffer.from('line/1'), Buffer.from('room'), 16).toString('base64url')).toBe(keys.room)
@@ -41,7 +41,7 @@ test('the room, the transcript, and salt and id of each direction', () => {
   }
 })
 
-test('hellos', () => {
+test('[LINE-61] hellos', () => {
   const key = hkdf(leaf, Buffer.from('line/1'), Buffer.from('hello'), 32)
   for (const hello of vectors.hellos.hellos) {
     const head = Buffer.of(1, 1, hello.answerMe ? 1 : 0)
@@ -51,7 +51,7 @@ test('hellos', () => {
   }
 })
 
-test('sealed frames open', () => {
+test('[LINE-63] sealed frames open', () => {
   for (const { from, counter, plain, frame } of vectors.frames.frames) {
     const { to } = vectors.keys.directions.find((each) => each.from === from) as { to: string }
     const { key, salt, kid } = direction(from, to)
@@ -67,7 +67,7 @@ test('sealed frames open', () => {
   }
 })
 
-test('check words', () => {
+test('[LINE-67] check words', () => {
   const [nonceOne, nonceOther] = vectors.words.nonces.map(bytes) as [Buffer, Buffer]
   const label = Buffer.from('words')
   const commitments = [

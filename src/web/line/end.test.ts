@@ -259,7 +259,7 @@ test('one whose connection was lost is silent, not gone; and is here when it is 
   isClean(a, b)
 })
 
-test('[T-L1] the leaf is in no address, on no wire and in no message', async () => {
+test('[LINE-60] [T-L1] the leaf is in no address, on no wire and in no message', async () => {
   const line = new TestLine()
   const [a, b] = await line.call()
   a.take({ type: 'source', source: { from: 'worklet', port: null as unknown as MessagePort, rate: 1 } })
@@ -469,7 +469,7 @@ test(
   LONG,
 )
 
-test('[T-L3] frames that were held back for a second are not played, and acks say so', async () => {
+test('[LINE-65] [T-L3] frames that were held back for a second are not played, and acks say so', async () => {
   const line = new TestLine()
   const [a, b] = await line.call()
   a.signal = tone(1_000)
