@@ -11,6 +11,9 @@ const PREFERENCES = {
   'media.navigator.permission.disabled': true,
   'media.autoplay.default': 0,
   'remote.prefs.recommended': true,
+  'browser.startup.page': 0,
+  'browser.aboutwelcome.enabled': false,
+  'datareporting.policy.dataSubmissionPolicyBypassNotification': true,
   'browser.shell.checkDefaultBrowser': false,
   'datareporting.policy.dataSubmissionEnabled': false,
   'app.update.disabledForTesting': true,
@@ -69,10 +72,9 @@ export class Firefox {
       socket.onclose = () => failed(new Error('Firefox takes no commands'))
     })
     await this.#ask('session.new', { capabilities: {} })
-    const { contexts } = (await this.#ask('browsingContext.getTree', {})) as {
-      contexts: { context: string }[]
-    }
-    this.#context = contexts[0]?.context
+    // The first tab goes where a new profile is greeted, some time later.
+    const { context } = await this.#ask('browsingContext.create', { type: 'tab' })
+    this.#context = context
   }
 
   async goto(url: string): Promise<void> {

@@ -107,6 +107,14 @@ export class Pulse {
     }
   }
 
+  /** For Firefox, which takes the default of the server whatever its environment says. */
+  async useSource(source: 'mic' | 'mic2'): Promise<void> {
+    const pactl = Bun.spawn(['pactl', 'set-default-source', source], {
+      env: { ...process.env, ...this.#env },
+    })
+    if ((await pactl.exited) !== 0) throw new Error(`${source} cannot be the default`)
+  }
+
   /** Says this into a microphone for so long, and returns what was said and heard meanwhile. */
   async record(voice: Float32Array, seconds: number, sink: 'mouth' | 'void2' = 'mouth'): Promise<Heard> {
     const file = join(this.#folder, 'voice.wav')
