@@ -139,10 +139,15 @@ function tap(): void {
 
   const devices = MediaDevices.prototype
   const { getUserMedia } = devices
+  /** Of the microphone that was asked for last: sound of two would be mixed up. */
+  const copies: MediaStreamTrack[] = []
   devices.getUserMedia = async function (constraints) {
     const stream = await getUserMedia.call(this, constraints)
+    for (const track of copies.splice(0)) track.stop()
+    tapped.mouth.length = 0
     // A copy of its own: muting that of the page does not reach it.
-    for (const track of stream.getAudioTracks()) void follow(tapped.mouth, track.clone())
+    copies.push(...stream.getAudioTracks().map((track) => track.clone()))
+    for (const track of copies) void follow(tapped.mouth, track)
     return stream
   }
 
