@@ -58,8 +58,8 @@ const SETTLE_MS = 5_000
 const LOOK_MS = 4_000
 const MOST_LOOKS = 30
 const LEAST_LOOKS = 4
-/** More than clocks that differ by the most could come to from one look to the next. */
-const JUMP_MS = 5
+/** More than clocks that differ by the most could come to from one look to the next: 2 ms, and some jitter. */
+const JUMP_MS = 3
 const SEEN_MS = 4
 const MOST_DRIFT = 5e-4
 /** Between the quarter of the slopes that is lowest and the highest. */
@@ -169,12 +169,14 @@ export class BufferControl {
 
   /** After a step that asked for a cut: so much was taken out. */
   wasCut(ms: number): void {
+    this.#clocks.disturbed()
     this.#clocks.took(ms)
   }
 
   #runDry(now: number, wants: number): Step {
     if (this.#state !== 'dry') {
       this.underruns++
+      this.#clocks.disturbed()
       this.#drySince = now
       const least = Math.min(this.#pieceLeast, ...this.#pieces.slice(-SHORT))
       this.#leastBefore = Number.isFinite(least) ? least : 0
@@ -277,10 +279,17 @@ class DriftEstimate {
   #count = 0
   #highest = Number.NEGATIVE_INFINITY
   #until = Number.NEGATIVE_INFINITY
+  /** Something stood still since the last look. */
+  #isDisturbed = false
   drift = 0
 
   took(ms: number): void {
     this.#taken += ms
+  }
+
+  /** Sound was missing, or too much waited: the speaker, the link or the machine stood still. */
+  disturbed(): void {
+    this.#isDisturbed = true
   }
 
   /** What comes from now on has nothing to do with what was; the drift itself stays until it is seen again. */
@@ -302,11 +311,14 @@ class DriftEstimate {
   #look(now: number, level: number): void {
     const [times, levels] = [this.#times, this.#levels]
     if (this.#count > 0) {
-      const jump = level - (levels[this.#count - 1] as number)
-      if (Math.abs(jump) > JUMP_MS) {
+      const since = now - (times[this.#count - 1] as number)
+      const jump = level - (levels[this.#count - 1] as number) - this.drift * since
+      // A few such jumps in the middle of what is remembered would look like a slope.
+      if (this.#isDisturbed || Math.abs(jump) > JUMP_MS) {
         for (let i = 0; i < this.#count; i++) levels[i] = (levels[i] as number) + jump
       }
     }
+    this.#isDisturbed = false
     if (this.#count === MOST_LOOKS) {
       times.copyWithin(0, 1)
       levels.copyWithin(0, 1)

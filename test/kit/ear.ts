@@ -52,11 +52,16 @@ export class Ear {
     return { ear: recording(ear), mouth: recording(mouth) }
   }
 
-  /** The next so many ms of what goes to the speaker, and what the microphone gave meanwhile. */
-  async hear(ms: number, deadline = ms + 10_000): Promise<Heard> {
+  /** Waits until so many ms have gone to the speaker. `take` has them; it keeps the page, and the machine, busy. */
+  async listen(ms: number, deadline = ms + 10_000): Promise<void> {
     await this.start()
     if (!(await this.look(`heardFor(${ms}, ${deadline})`)))
       throw new Error(`no ${ms} ms of sound in ${deadline} ms`)
+  }
+
+  /** The next so many ms of what goes to the speaker, and what the microphone gave meanwhile. */
+  async hear(ms: number, deadline?: number): Promise<Heard> {
+    await this.listen(ms, deadline)
     return this.take()
   }
 
@@ -92,14 +97,14 @@ function recording({ chunks, samples }: Tapped): Recording {
   }
 }
 
-/** Runs in the page before its own scripts. Keeps the last minute. */
+/** Runs in the page before its own scripts. Keeps the last minute and a bit. */
 function tap(): void {
   interface Piece {
     at: number
     sampleRate: number
     samples: Float32Array
   }
-  const MOST = 6_000
+  const MOST = 6_600
   const tapped: Record<'ear' | 'mouth', Piece[]> = { ear: [], mouth: [] }
 
   async function follow(pieces: Piece[], track: MediaStreamTrack): Promise<void> {

@@ -13,8 +13,8 @@ import { pings, wav } from '../kit/ping.ts'
 
 const RATE = 48_000
 const TONE = 1_000
-/** The tap keeps a minute; less is fetched at a time. */
-const PIECE_S = 20
+/** What the tap keeps, and is fetched at a time. */
+const PIECE_S = 60
 
 describeWith('chromium', 'a line for long', (chromium) => {
   let folder: string
@@ -52,29 +52,35 @@ describeWith('chromium', 'a line for long', (chromium) => {
     return { a, b }
   }
 
-  /** Delays and clean tones of so many seconds, heard piece by piece. */
+  /** Delays and clean tones of so many seconds, heard piece by piece, and what was missing in them. */
   async function hear(a: LinePerson, b: LinePerson, seconds: number) {
     const [late, clean]: [number[], number[]] = [[], []]
+    let [concealed, lost, drift] = [0, 0, 0]
     for (let i = 0; i < seconds / PIECE_S; i++) {
-      const [said, heard] = await Promise.all([a.ear.hear(PIECE_S * 1_000), b.ear.hear(PIECE_S * 1_000)])
+      // Fetching what was heard takes the machine's breath away; that is no part of the piece before, nor of the next.
+      await Promise.all([a.settles(3_000), b.settles(3_000)])
+      const before = (await b.report())?.numbers
+      await Promise.all([a.ear.listen(PIECE_S * 1_000), b.ear.listen(PIECE_S * 1_000)])
+      const after = (await b.report())?.numbers
+      concealed += (after?.concealedMs ?? Number.NaN) - (before?.concealedMs ?? Number.NaN)
+      lost += (after?.lost ?? Number.NaN) - (before?.lost ?? Number.NaN)
+      drift = after?.driftPpm ?? Number.NaN
+      const [said, heard] = await Promise.all([a.ear.take(), b.ear.take()])
       late.push(...delays(pingTimes(said.mouth), pingTimes(heard.ear)).filter((delay) => delay < 900))
       const { samples, sampleRate } = heard.ear
       clean.push(...tones(samples, sampleRate, 300).map((tone) => toneSnr(tone, sampleRate, TONE)))
     }
-    return { late, clean }
+    return { late, clean, concealed, lost, drift }
   }
 
   test('two quiet minutes: soon, whole and clean', async () => {
     const { a, b } = await talking(true)
-    const before = (await b.report())?.numbers
-    const { late, clean } = await hear(a, b, 120)
+    const { late, clean, concealed, lost, drift } = await hear(a, b, 120)
     const after = (await b.report())?.numbers
-    const concealed = (after?.concealedMs ?? 0) - (before?.concealedMs ?? 0)
-    const lost = (after?.lost ?? 0) - (before?.lost ?? 0)
     console.log(
       `capture to playout p50 ${median(late).toFixed(1)}, p99 ${quantile(late, 0.99).toFixed(1)} ms of ${late.length}; ` +
         `SNR median ${median(clean).toFixed(1)} dB; concealed ${concealed.toFixed(1)} ms, lost ${lost}; ` +
-        `drift ${after?.driftPpm} ppm; ${after?.mbits.in.toFixed(2)} Mbit/s`,
+        `drift ${drift.toFixed(0)} ppm; ${after?.mbits.in.toFixed(2)} Mbit/s`,
     )
     expect(median(late)).toBeLessThanOrEqual(30)
     expect(quantile(late, 0.99)).toBeLessThanOrEqual(40)
@@ -82,12 +88,12 @@ describeWith('chromium', 'a line for long', (chromium) => {
     expect(concealed).toBeLessThanOrEqual(120_000 * 0.0002)
     expect(lost).toBe(0)
     expect(after?.mbits.in).toBeLessThanOrEqual(1.2)
-    expect(Math.abs(after?.driftPpm ?? 0)).toBeLessThan(20)
+    expect(Math.abs(drift)).toBeLessThan(20)
   }, 300_000)
 
   test('ten minutes: the delay and the heap are flat', async () => {
     const { a, b } = await talking(false)
-    const first = await hear(a, b, 40)
+    const first = await hear(a, b, PIECE_S)
     const heap = async () => {
       const devtools = await b.page.context().newCDPSession(b.page)
       await devtools.send('HeapProfiler.collectGarbage')
@@ -102,7 +108,7 @@ describeWith('chromium', 'a line for long', (chromium) => {
       await Promise.all([a.ear.start(), b.ear.start()])
     }
     const grown = (await heap()) - before
-    const last = await hear(a, b, 40)
+    const last = await hear(a, b, PIECE_S)
     console.log(
       `delay ${median(first.late).toFixed(1)}, then ${median(last.late).toFixed(1)} ms; heap ${grown.toFixed(1)} MB`,
     )
