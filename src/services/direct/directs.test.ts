@@ -341,6 +341,8 @@ class Schedule {
 
   #ring(call: Call, device: Device): void {
     if (call.at !== 'ringing' || call.ringing.has(device)) return
+    // A clock that leapt rings late: a device that is seated meanwhile finds a call whose time is over.
+    if (call.until <= this.#now) return
     call.ringing.add(device)
     for (const text of ['INCOMING_CALL', ...call.early]) this.#owe(device, call, text)
   }
