@@ -62,6 +62,11 @@ export class Caller {
     await this.page.locator('main').getByText(words).first().waitFor()
   }
 
+  /** Waits until this is said aloud, by itself or within more. */
+  async announces(text: string): Promise<void> {
+    await this.page.getByRole('status').filter({ hasText: text }).waitFor({ state: 'attached' })
+  }
+
   /** What a screen reader was told last. */
   announced(): Promise<string> {
     return this.page.getByRole('status').innerText()

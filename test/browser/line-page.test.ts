@@ -227,7 +227,7 @@ describeWith('chromium', 'the page of a line', (chromium) => {
     await it.page.keyboard.press('Enter')
     await it.sees('Call ended')
     // Whoever reads by ear is taken to where the news is.
-    expect(await it.page.evaluate(() => document.activeElement?.tagName)).toBe('H1')
+    await it.page.waitForFunction(() => document.activeElement?.tagName === 'H1')
     await it.page.keyboard.press('Tab')
     await it.page.keyboard.press('Enter')
     expect(await calls(it)).toEqual(['leave', 'join'])
@@ -238,7 +238,7 @@ describeWith('chromium', 'the page of a line', (chromium) => {
     await it.sees('Connected')
     await it.page.keyboard.press('m')
     await it.reads('You’re muted')
-    expect(await it.announced()).toBe('You’re muted')
+    await it.announces('You’re muted')
     await it.page.getByText('Devices and sound').click()
     await it.page.getByRole('combobox', { name: 'Microphone' }).focus()
     await it.page.keyboard.press('m')
@@ -282,7 +282,7 @@ describeWith('chromium', 'the page of a line', (chromium) => {
     await shows(it, { report: { peerChanges: 2, words: ['acorn', 'actor', 'album', 'amber'] } })
     await it.reads('The other end changed')
     await it.reads('acorn')
-    expect(await it.announced()).toContain('Compare the words again')
+    await it.announces('Compare the words again')
     await it.press('They match')
     await it.page.locator('main').getByText('The other end changed').waitFor({ state: 'detached' })
     await it.reads('Words compared')
@@ -306,7 +306,7 @@ describeWith('chromium', 'the page of a line', (chromium) => {
   test('changes are said aloud; levels, delays and the countdown are not, and draw nothing anew', async () => {
     const it = await opened(talking())
     await it.sees('Connected')
-    expect(await it.announced()).toContain('Check words: kangaroo, flamingo, elephant, blossom')
+    await it.announces('Check words: kangaroo, flamingo, elephant, blossom')
     const changes = await it.page.evaluate(async (delay) => {
       const { stage } = globalThis as unknown as { stage: Stage }
       const spoken = document.querySelector('[role=status]')
@@ -331,10 +331,10 @@ describeWith('chromium', 'the page of a line', (chromium) => {
     await it.reads('119 ms from mouth to ear')
     await shows(it, { report: { peer: 'silent' } })
     await it.sees('Hold on')
-    expect(await it.announced()).toBe('Hold on. Nothing has come from the other person for a moment.')
+    await it.announces('Hold on. Nothing has come from the other person for a moment.')
     await shows(it, { retryIn: 60_000 })
     await it.sees('Reconnecting')
-    expect(await it.announced()).toBe('Reconnecting. The server is being restarted. Trying again.')
+    await it.announces('Reconnecting. The server is being restarted. Trying again.')
   })
 
   test('the meters follow both voices', async () => {
@@ -421,7 +421,7 @@ describeWith('chromium', 'the page of a line', (chromium) => {
     expect(it.page.url()).toBe(address.replace(LEAF, '#generate_leaf'))
     await shows(it, { view: { problem: null } })
     await it.sees('A private call for two')
-    expect(await it.page.evaluate(() => document.activeElement?.tagName)).toBe('H1')
+    await it.page.waitForFunction(() => document.activeElement?.tagName === 'H1')
   })
 
   async function calls(it: Caller): Promise<readonly string[]> {

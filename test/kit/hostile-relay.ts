@@ -186,10 +186,14 @@ export class Passage {
     this.#near = near
     this.#far = far
     this.#flows = { up: new Flow(near, far), down: new Flow(far, near) }
-    for (const socket of [near, far]) {
+    for (const [socket, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
       socket.setNoDelay(true)
       socket.on('error', () => this.cut())
-      socket.on('close', () => this.cut())
+      // What it said last, such as why it closed, is still under way to the other.
+      socket.on('close', () => this.#over(() => other.end()))
     }
     let head = Buffer.alloc(0)
     let isSocket = false
@@ -240,11 +244,17 @@ export class Passage {
   }
 
   cut(): void {
+    this.#over(() => {
+      this.#near.resetAndDestroy()
+      this.#far.resetAndDestroy()
+    })
+  }
+
+  #over(end: () => void): void {
     if (!this.isOpen) return
     this.isOpen = false
     for (const flow of Object.values(this.#flows)) flow.close()
-    this.#near.resetAndDestroy()
-    this.#far.resetAndDestroy()
+    end()
     this.#relay.closed(this)
   }
 }
