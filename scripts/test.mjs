@@ -5,17 +5,20 @@ import { run } from './process.mjs'
 
 /**
  * Each group is one `bun test` after another: what is slow or eats the processor must not disturb the timing of
- * the rest. A file belongs to the first group that has it. `timeout` is for one test, in milliseconds.
+ * the rest. But what mostly waits runs beside the first, and is printed after it. A file belongs to the first group that
+ * has it. `timeout` is for one test, in milliseconds.
  */
 const GROUPS = [
   { name: 'soak', has: (file) => file.startsWith('test/soak/'), timeout: 3_600_000, onlyIfNamed: true },
   { name: 'ear', has: (file) => file.startsWith('test/ear/'), timeout: 600_000, onlyIfNamed: true },
+  { name: 'waits', has: (file) => file === 'test/deploy/nginx.test.ts', timeout: 90_000 },
   { name: 'unit', has: (file) => file.startsWith('src/'), timeout: 5_000 },
   { name: 'browser', has: (file) => file.startsWith('test/browser/'), timeout: 60_000 },
   { name: 'fault', has: (file) => file.startsWith('test/fault/'), timeout: 60_000 },
   { name: 'server', has: () => true, timeout: 20_000 },
 ]
-const ORDER = ['unit', 'server', 'fault', 'browser', 'soak', 'ear']
+const BESIDE = { unit: 'waits' }
+const ORDER = ['unit', 'waits', 'server', 'fault', 'browser', 'soak', 'ear']
 const LIMIT_MS = 9.5 * 60_000
 const CI = process.env.CI === 'true'
 
@@ -37,13 +40,15 @@ export async function runTests({ root, bun, group, args, log }) {
   const failures = []
   const skips = []
 
-  for (const name of ORDER) {
-    const mine = groups.some((g) => g.name === name)
+  const filesOf = (name) =>
+    groups.some((g) => g.name === name)
       ? files.filter((file) => GROUPS.find(({ has }) => has(file)).name === name)
       : []
-    if (mine.length === 0) continue
+  const start = async (name, write) => {
+    const mine = filesOf(name)
+    if (mine.length === 0) return null
     const { timeout } = GROUPS.find((g) => g.name === name)
-    process.stdout.write(`\n--- ${name}: ${mine.length} ${mine.length === 1 ? 'file' : 'files'}\n`)
+    write(`\n--- ${name}: ${mine.length} ${mine.length === 1 ? 'file' : 'files'}\n`)
     let output = ''
     const code = await run(
       bun,
@@ -62,10 +67,30 @@ export async function runTests({ root, bun, group, args, log }) {
         deadline,
         onOutput: (text) => {
           output += text
-          process.stdout.write(text)
+          write(text)
         },
       },
     )
+    return { output, code }
+  }
+  const print = (text) => process.stdout.write(text)
+  const started = new Map()
+
+  for (const name of ORDER) {
+    const beside = BESIDE[name]
+    if (beside !== undefined && filesOf(name).length > 0) {
+      let kept = ''
+      const running = start(beside, (text) => {
+        kept += text
+      })
+      started.set(
+        beside,
+        running.finally(() => print(kept)),
+      )
+    }
+    const ended = await (started.get(name) ?? start(name, print))
+    if (ended === null) continue
+    const { output, code } = ended
     const counts = count(output, code)
     for (const key of Object.keys(total)) total[key] += counts[key]
     failures.push(...named(output, 'fail'))

@@ -8,6 +8,26 @@ import { describeWith } from '../kit/need.ts'
 describeWith('chromium', 'a line in more trouble', (chromium) => {
   const scene = lineInTrouble(chromium)
 
+  test('after a stall of 300 ms the delay is as it was within half a second', async () => {
+    const { a, b } = await scene.talking()
+    const before = await scene.usual(a, b)
+    const over: number[] = []
+    const all = await scene.listen(a, b, async () => {
+      for (let i = 0; i < 3; i++) {
+        scene.relay.stop('up', 'down')
+        await Bun.sleep(300)
+        scene.relay.go()
+        over.push(Date.now())
+        await Bun.sleep(1_700)
+      }
+    })
+    const after = all
+      .filter(({ at, delay }) => over.some((time) => at - delay > time + 500 && at < time + 1_700))
+      .map(({ delay }) => delay)
+    expect(after.length).toBeGreaterThan(0)
+    expect(Math.min(...after)).toBeLessThan(before + BUSY)
+  })
+
   test('a link of 2.5 Mbit/s loses nothing', async () => {
     const { a, b } = await scene.talking()
     scene.relay.cap(2_500_000)
