@@ -285,6 +285,7 @@ function hostsOf(site: string): string[] {
   return local.includes(hostname) ? [host, ...local.map((name) => `${name}:${port}`)] : [host]
 }
 
+/** For who starts it from the source; a built server is told, as it stands elsewhere. */
 const PAGES = join(import.meta.dir, '../dist/web')
 
 /** Eight digits for the log. Not cut from a longer text, which would stay in memory with every connection. */

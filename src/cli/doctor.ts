@@ -7,6 +7,7 @@ import type { Config } from '../config/options.ts'
 import { readConfig } from '../config/read.ts'
 import { fileLimit } from '../observe/process.ts'
 import { certificateFilesOf } from '../settings.ts'
+import { BUILT_PAGES } from './built.ts'
 import { dotenvWarnings } from './dotenv.ts'
 import { askGreeting } from './mysql-greeting.ts'
 import type { Terminal } from './terminal.ts'
@@ -214,6 +215,6 @@ function checkProxy(config: Config): Finding[] {
 }
 
 function checkPages({ TRY_PAGES }: Config): Finding[] {
-  if (TRY_PAGES === 'false' || existsSync(join(import.meta.dir, '../../dist/web/call.html'))) return []
+  if (TRY_PAGES === 'false' || existsSync(join(BUILT_PAGES, 'call.html'))) return []
   return [hint('The pages to try calls are not built; npm start builds them.')]
 }

@@ -7,6 +7,7 @@ import { readConfig } from '../config/read.ts'
 import { type Running, start } from '../main.ts'
 import { openLog, type ServerLog } from '../observe/log.ts'
 import { banner, databaseOf } from './banner.ts'
+import { BUILT_PAGES } from './built.ts'
 import { dotenvWarnings } from './dotenv.ts'
 import { cutLineLinks } from './line-link.ts'
 import { CommandError, type Terminal } from './terminal.ts'
@@ -40,7 +41,7 @@ export async function serve(argv: readonly string[], terminal: Terminal): Promis
 
 async function starting(config: Config, log: ServerLog): Promise<Running> {
   try {
-    const running = await start(config, { log })
+    const running = await start(config, { log, pages: BUILT_PAGES })
     log.hide(madeSecrets(running.keys))
     return running
   } catch (error) {

@@ -3,10 +3,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readKeyFile } from '../auth/keys.ts'
 import { readConfig } from '../config/read.ts'
+import { BUILT_PAGES } from './built.ts'
 import { CommandError, type Terminal } from './terminal.ts'
 
-/** Made by the build. */
-const BUILT = join(import.meta.dir, '../../dist/web')
 const PATIENCE = 10_000
 /** What is at an address instead of a page. */
 const LARGEST = 4 * 1024 * 1024
@@ -15,7 +14,11 @@ const LARGEST = 4 * 1024 * 1024
  * Asks the server at an address for every file that the page of a line can load, and for the page. Its own list of
  * hashes proves nothing about what it sends, so it is not asked for. Exit code 1 when something differs.
  */
-export async function verify(argv: readonly string[], terminal: Terminal, built = BUILT): Promise<number> {
+export async function verify(
+  argv: readonly string[],
+  terminal: Terminal,
+  built = BUILT_PAGES,
+): Promise<number> {
   const [address = '', ...rest] = argv
   if (!/^https?:\/\//.test(address) || !URL.canParse(address))
     throw new CommandError('What is to be compared? Say: verify https://line.example.com')

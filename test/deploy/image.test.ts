@@ -108,6 +108,15 @@ describe.if(possible)('the image', () => {
     await until(() => image.exec(health, env).code === 0 || server.exitCode !== null, 'an answer')
     expect(server.exitCode, output()).toBeNull()
     expect((await fetch(`http://127.0.0.1:${port}/health`)).status).toBe(200)
+    const link = image.exec(['ringdown', 'keys', 'link'], env).output.match(/apikey=([\w-]+)/)?.[1]
+    const page = await fetch(`http://127.0.0.1:${port}/line.html?apikey=${link}`)
+    expect([page.status, page.headers.get('content-type')]).toEqual([
+      200,
+      expect.stringContaining('text/html'),
+    ])
+    const scripts = [...(await page.text()).matchAll(/src="(\/assets\/[^"]+)"/g)].map(([, path]) => path)
+    expect(scripts.length).toBeGreaterThan(0)
+    for (const path of scripts) expect((await fetch(`http://127.0.0.1:${port}${path}`)).status).toBe(200)
 
     const status = readFileSync(`/proc/${server.pid}/status`, 'utf8')
     expect(status).toMatch(/^Uid:\t1000\t1000\t1000\t1000$/m)
