@@ -19,14 +19,73 @@ interface Chunk {
   readonly length: number
 }
 
-interface Tapped {
+interface Drained {
+  /** Of the page that was loaded, and of the microphone that it asked for: what came of another is forgotten. */
+  readonly source: string
   readonly chunks: readonly Chunk[]
   /** Base64 of floats of 32 bits. */
   readonly samples: string
 }
 
+type Tap = keyof Heard
+/** Fetched so often. Much at once would hold the page up, and everything else on the machine, while it is listened to. */
+const DRAIN_MS = 1_000
+
+/** What was fetched of a tap so far. */
+class Kept {
+  #source = ''
+  #chunks: Chunk[] = []
+  #samples: Float32Array[] = []
+
+  add({ source, chunks, samples }: Drained): void {
+    if (source !== this.#source) this.clear()
+    this.#source = source
+    if (chunks.length === 0) return
+    const bytes = Buffer.from(samples, 'base64')
+    this.#chunks.push(...chunks)
+    this.#samples.push(
+      new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)),
+    )
+  }
+
+  clear(): void {
+    this.#chunks = []
+    this.#samples = []
+  }
+
+  get ms(): number {
+    return this.#chunks.reduce((sum, { length, sampleRate }) => sum + (1_000 * length) / sampleRate, 0)
+  }
+
+  recording(): Recording {
+    const chunks = [...this.#chunks]
+    const starts: number[] = []
+    let length = 0
+    for (const chunk of chunks) {
+      starts.push(length)
+      length += chunk.length
+    }
+    const samples = new Float32Array(length)
+    let at = 0
+    for (const piece of this.#samples) {
+      samples.set(piece, at)
+      at += piece.length
+    }
+    const sampleRate = chunks[0]?.sampleRate ?? 0
+    return {
+      samples,
+      sampleRate,
+      timeOf: (index) => {
+        const chunk = starts.findLastIndex((start) => start <= index)
+        return (chunks[chunk]?.at ?? Number.NaN) + (1_000 * (index - (starts[chunk] ?? 0))) / sampleRate
+      },
+    }
+  }
+}
+
 export class Ear {
   readonly #devtools: CDPSession
+  readonly #kept: Record<Tap, Kept> = { ear: new Kept(), mouth: new Kept() }
 
   private constructor(devtools: CDPSession) {
     this.#devtools = devtools
@@ -40,29 +99,36 @@ export class Ear {
 
   /** Forgets what came before. */
   async start(): Promise<void> {
-    await this.look('tapped.ear.length = tapped.mouth.length = 0')
+    await this.look('tapped.ear.pieces.length = tapped.mouth.pieces.length = 0')
+    for (const kept of Object.values(this.#kept)) kept.clear()
   }
 
   /** What came since the start, or since the page was loaded; not forgotten. */
   async take(): Promise<Heard> {
-    const [ear, mouth] = (await this.look('Promise.all([readTap("ear"), readTap("mouth")])')) as [
-      Tapped,
-      Tapped,
-    ]
-    return { ear: recording(ear), mouth: recording(mouth) }
+    await this.#drain()
+    return { ear: this.#kept.ear.recording(), mouth: this.#kept.mouth.recording() }
   }
 
-  /** Waits until so many ms have gone to the speaker. `take` has them; it keeps the page, and the machine, busy. */
+  /** Waits until so many ms have gone to the speaker; `take` has them. */
   async listen(ms: number, deadline = ms + 10_000): Promise<void> {
     await this.start()
-    if (!(await this.look(`heardFor(${ms}, ${deadline})`)))
-      throw new Error(`no ${ms} ms of sound in ${deadline} ms`)
+    const start = Date.now()
+    for (let left = ms; left > 0; left = ms - this.#kept.ear.ms) {
+      if (Date.now() - start > deadline) throw new Error(`no ${ms} ms of sound in ${deadline} ms`)
+      await Bun.sleep(Math.min(DRAIN_MS, left))
+      await this.#drain()
+    }
   }
 
   /** The next so many ms of what goes to the speaker, and what the microphone gave meanwhile. */
   async hear(ms: number, deadline?: number): Promise<Heard> {
     await this.listen(ms, deadline)
     return this.take()
+  }
+
+  async #drain(): Promise<void> {
+    const drained = (await this.look('drainTaps()')) as Record<Tap, Drained>
+    for (const tap of ['ear', 'mouth'] as const) this.#kept[tap].add(drained[tap])
   }
 
   /** A value of the page, without touching it. */
@@ -77,26 +143,6 @@ export class Ear {
   }
 }
 
-function recording({ chunks, samples }: Tapped): Recording {
-  const bytes = Buffer.from(samples, 'base64')
-  const all = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length))
-  const sampleRate = chunks[0]?.sampleRate ?? 0
-  const starts: number[] = []
-  let length = 0
-  for (const chunk of chunks) {
-    starts.push(length)
-    length += chunk.length
-  }
-  return {
-    samples: all,
-    sampleRate,
-    timeOf: (index) => {
-      const at = starts.findLastIndex((start) => start <= index)
-      return (chunks[at]?.at ?? Number.NaN) + (1_000 * (index - (starts[at] ?? 0))) / sampleRate
-    },
-  }
-}
-
 /** Runs in the page before its own scripts. Keeps the last minute and a bit. */
 function tap(): void {
   interface Piece {
@@ -105,9 +151,16 @@ function tap(): void {
     samples: Float32Array
   }
   const MOST = 6_600
-  const tapped: Record<'ear' | 'mouth', Piece[]> = { ear: [], mouth: [] }
+  interface Tapped {
+    pieces: Piece[]
+    microphones: number
+  }
+  const tapped: Record<'ear' | 'mouth', Tapped> = {
+    ear: { pieces: [], microphones: 0 },
+    mouth: { pieces: [], microphones: 0 },
+  }
 
-  async function follow(pieces: Piece[], track: MediaStreamTrack): Promise<void> {
+  async function follow({ pieces }: Tapped, track: MediaStreamTrack): Promise<void> {
     // biome-ignore lint/suspicious/noExplicitAny: the library of types has no track processor.
     const { readable } = new (globalThis as any).MediaStreamTrackProcessor({ track, maxBufferSize: 1_000 })
     const reader: ReadableStreamDefaultReader<AudioData> = readable.getReader()
@@ -149,35 +202,32 @@ function tap(): void {
   devices.getUserMedia = async function (constraints) {
     const stream = await getUserMedia.call(this, constraints)
     for (const track of copies.splice(0)) track.stop()
-    tapped.mouth.length = 0
+    tapped.mouth.pieces.length = 0
+    tapped.mouth.microphones++
     // A copy of its own: muting that of the page does not reach it.
     copies.push(...stream.getAudioTracks().map((track) => track.clone()))
     for (const track of copies) void follow(tapped.mouth, track)
     return stream
   }
 
-  async function readTap(name: 'ear' | 'mouth') {
-    const pieces = [...tapped[name]]
+  async function drain(name: 'ear' | 'mouth') {
+    const { pieces, microphones } = tapped[name]
+    const taken = pieces.splice(0)
     const url = await new Promise<string>((done) => {
       const reader = new FileReader()
       reader.onload = () => done(String(reader.result))
-      reader.readAsDataURL(new Blob(pieces.map(({ samples }) => samples as Float32Array<ArrayBuffer>)))
+      reader.readAsDataURL(new Blob(taken.map(({ samples }) => samples as Float32Array<ArrayBuffer>)))
     })
     return {
-      chunks: pieces.map(({ samples, ...piece }) => ({ ...piece, length: samples.length })),
+      source: `${performance.timeOrigin}/${microphones}`,
+      chunks: taken.map(({ samples, ...piece }) => ({ ...piece, length: samples.length })),
       samples: url.slice(url.indexOf(',') + 1),
     }
   }
 
-  async function heardFor(ms: number, deadline: number): Promise<boolean> {
-    const start = performance.now()
-    const length = () =>
-      tapped.ear.reduce((sum, { samples, sampleRate }) => sum + (1_000 * samples.length) / sampleRate, 0)
-    while (length() < ms) {
-      if (performance.now() - start > deadline) return false
-      await new Promise((later) => setTimeout(later, 50))
-    }
-    return true
+  async function drainTaps() {
+    const [ear, mouth] = await Promise.all([drain('ear'), drain('mouth')])
+    return { ear, mouth }
   }
-  Object.assign(globalThis, { tapped, readTap, heardFor })
+  Object.assign(globalThis, { tapped, drainTaps })
 }

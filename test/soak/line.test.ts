@@ -13,8 +13,6 @@ import { pings, wav } from '../kit/ping.ts'
 
 const RATE = 48_000
 const TONE = 1_000
-/** What the tap keeps, and is fetched at a time. */
-const PIECE_S = 60
 
 describeWith('chromium', 'a line for long', (chromium) => {
   let folder: string
@@ -52,25 +50,20 @@ describeWith('chromium', 'a line for long', (chromium) => {
     return { a, b }
   }
 
-  /** Delays and clean tones of so many seconds, heard piece by piece, and what was missing in them. */
+  /** Delays and clean tones of so many seconds, and what was missing in them. */
   async function hear(a: LinePerson, b: LinePerson, seconds: number) {
-    const [late, clean]: [number[], number[]] = [[], []]
-    let [concealed, lost, drift] = [0, 0, 0]
-    for (let i = 0; i < seconds / PIECE_S; i++) {
-      // Fetching what was heard takes the machine's breath away; that is no part of the piece before, nor of the next.
-      await Promise.all([a.settles(3_000), b.settles(3_000)])
-      const before = (await b.report())?.numbers
-      await Promise.all([a.ear.listen(PIECE_S * 1_000), b.ear.listen(PIECE_S * 1_000)])
-      const after = (await b.report())?.numbers
-      concealed += (after?.concealedMs ?? Number.NaN) - (before?.concealedMs ?? Number.NaN)
-      lost += (after?.lost ?? Number.NaN) - (before?.lost ?? Number.NaN)
-      drift = after?.driftPpm ?? Number.NaN
-      const [said, heard] = await Promise.all([a.ear.take(), b.ear.take()])
-      late.push(...delays(pingTimes(said.mouth), pingTimes(heard.ear)).filter((delay) => delay < 900))
-      const { samples, sampleRate } = heard.ear
-      clean.push(...tones(samples, sampleRate, 300).map((tone) => toneSnr(tone, sampleRate, TONE)))
+    const before = (await b.report())?.numbers
+    await Promise.all([a.ear.listen(seconds * 1_000), b.ear.listen(seconds * 1_000)])
+    const after = (await b.report())?.numbers
+    const [said, heard] = await Promise.all([a.ear.take(), b.ear.take()])
+    const { samples, sampleRate } = heard.ear
+    return {
+      late: delays(pingTimes(said.mouth), pingTimes(heard.ear)).filter((delay) => delay < 900),
+      clean: tones(samples, sampleRate, 300).map((tone) => toneSnr(tone, sampleRate, TONE)),
+      concealed: (after?.concealedMs ?? Number.NaN) - (before?.concealedMs ?? Number.NaN),
+      lost: (after?.lost ?? Number.NaN) - (before?.lost ?? Number.NaN),
+      drift: after?.driftPpm ?? Number.NaN,
     }
-    return { late, clean, concealed, lost, drift }
   }
 
   test('two quiet minutes: soon, whole and clean', async () => {
@@ -93,7 +86,7 @@ describeWith('chromium', 'a line for long', (chromium) => {
 
   test('ten minutes: the delay and the heap are flat', async () => {
     const { a, b } = await talking(false)
-    const first = await hear(a, b, PIECE_S)
+    const first = await hear(a, b, 60)
     const heap = async () => {
       const devtools = await b.page.context().newCDPSession(b.page)
       await devtools.send('HeapProfiler.collectGarbage')
@@ -108,7 +101,7 @@ describeWith('chromium', 'a line for long', (chromium) => {
       await Promise.all([a.ear.start(), b.ear.start()])
     }
     const grown = (await heap()) - before
-    const last = await hear(a, b, PIECE_S)
+    const last = await hear(a, b, 60)
     console.log(
       `delay ${median(first.late).toFixed(1)}, then ${median(last.late).toFixed(1)} ms; heap ${grown.toFixed(1)} MB`,
     )
