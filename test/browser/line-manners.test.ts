@@ -1,0 +1,252 @@
+// What a line owes to people beside its sound: that nobody else gets in, that their browser holds the page to its rules,
+// and that what the screen shows is so. What takes long is in test/soak/line-long.test.ts.
+import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Browser, Page } from 'playwright-core'
+import { toBase64url } from '../../src/audio/bytes.ts'
+import { ChildServer } from '../kit/child-server.ts'
+import { delays, median, pingTimes } from '../kit/hearing.ts'
+import { describeWith } from '../kit/need.ts'
+import { pings, wav } from '../kit/ping.ts'
+import { TcpProxy } from '../kit/tcp-proxy.ts'
+import { until } from '../kit/until.ts'
+import { withVoice } from './chromium.ts'
+import { LINE_KEY, LinePerson, talkingOnLine } from './line-person.ts'
+import { Screen } from './line-screen.ts'
+
+const RATE = 48_000
+
+describeWith('chromium', 'a line and its manners', (chromium) => {
+  let folder: string
+  let left: Browser
+  let right: Browser
+  let server: ChildServer
+  /** A site of somebody else. */
+  let elsewhere: Bun.Server<undefined>
+  const people: LinePerson[] = []
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'ringdown-line-'))
+    const voice = (tone: number) => wav(pings(RATE, tone, 60), RATE)
+    ;[left, right, server] = await Promise.all([
+      withVoice(chromium, voice(1_000), folder),
+      withVoice(chromium, voice(1_700), folder),
+      ChildServer.start({ settings: { APIKEY: LINE_KEY } }),
+    ])
+    elsewhere = Bun.serve({
+      hostname: '127.0.0.1',
+      port: 0,
+      fetch: () =>
+        new Response(`<!doctype html><iframe src="${pageOf(LINE_KEY)}"></iframe>`, {
+          headers: { 'content-type': 'text/html' },
+        }),
+    })
+  })
+
+  afterAll(async () => {
+    await Promise.all([left?.close(), right?.close(), server?.close(), elsewhere?.stop(true)])
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  afterEach(async () => {
+    await Promise.all(people.splice(0).map((person) => person.close()))
+  })
+
+  async function person(browser: Browser): Promise<LinePerson> {
+    const it = await LinePerson.open(browser)
+    people.push(it)
+    return it
+  }
+
+  const pageOf = (key: string | null) =>
+    `${server.url}/line.html${key === null ? '' : `?apikey=${key}`}#generate_leaf`
+  const socketOf = (key: string | null) =>
+    `${server.url.replace('http', 'ws')}/line?${key === null ? '' : `apikey=${key}&`}room=${anId()}&seat=${anId()}`
+
+  test('a key that is wrong, short or missing opens neither the page nor, from any page, a socket', async () => {
+    const { page } = await person(left)
+    const wrong = [`${LINE_KEY.slice(0, -1)}x`, LINE_KEY.slice(0, 40), null]
+    for (const key of wrong) {
+      const answer = await page.goto(pageOf(key))
+      expect([answer?.status(), await page.locator('button').count()]).toEqual([401, 0])
+    }
+    await page.goto(pageOf(LINE_KEY))
+    expect(await socketsOf(page, [LINE_KEY, ...wrong].map(socketOf))).toEqual([
+      'opened',
+      'refused',
+      'refused',
+      'refused',
+    ])
+    // A page of somebody else, whose visitor has the right key, gets no socket, no text and no frame of ours.
+    await page.goto(elsewhere.url.href)
+    expect(await socketsOf(page, [socketOf(LINE_KEY)])).toEqual(['refused'])
+    const read = await page.evaluate(
+      (url) =>
+        fetch(url).then(
+          () => 'read',
+          () => 'refused',
+        ),
+      pageOf(LINE_KEY),
+    )
+    expect(read).toBe('refused')
+    expect(page.frames().map((frame) => new URL(frame.url()).protocol)).toEqual(['http:', 'chrome-error:'])
+  })
+
+  test('a page whose key is taken back says so, and is silent', async () => {
+    const a = await person(left)
+    await a.page.goto(pageOf(LINE_KEY))
+    await a.page.getByRole('button', { name: 'Join the call' }).waitFor()
+    await a.page.evaluate(
+      (key) => history.replaceState(null, '', location.href.replace(/apikey=[^#&]*/, `apikey=${key}`)),
+      'x'.repeat(72),
+    )
+    await a.joins()
+    await a.sees('This link isn’t accepted')
+    expect((await a.ear.take()).ear.samples.every((sample) => sample === 0)).toBe(true)
+  })
+
+  test('two pages with other leaves hear nothing of each other, even in one room, and both say why', async () => {
+    // Who runs the server can seat anybody beside anybody.
+    let room: string | null = null
+    const proxy = await TcpProxy.start(server.port, () => ({
+      fromClient(bytes, passage) {
+        const head = bytes.toString('latin1')
+        room ??= /^GET \/line\?\S*(room=[\w-]{22})/.exec(head)?.[1] ?? null
+        const isSeat = head.startsWith('GET /line?') && room !== null
+        passage.toServer(isSeat ? Buffer.from(head.replace(/room=[\w-]{22}/, room ?? ''), 'latin1') : bytes)
+      },
+    }))
+    try {
+      const url = `http://127.0.0.1:${proxy.port}`
+      const [a, b] = [await person(left), await person(right)]
+      const links = [await a.starts(url), await b.starts(url)]
+      expect(new URL(links[0] ?? '').hash).toHaveLength('#leaf_'.length + 43)
+      expect(links[0]).not.toBe(links[1])
+      await Promise.all([a, b].map((it) => it.sees('Whoever is there has another link')))
+      for (const it of [a, b]) {
+        expect((await it.ear.take()).ear.samples.every((sample) => sample === 0)).toBe(true)
+        const { words, delay, numbers } = (await it.report()) ?? {}
+        expect({ words, delay, received: numbers?.received }).toEqual({
+          words: null,
+          delay: null,
+          received: 0,
+        })
+        expect(it.complaints).toEqual([])
+      }
+    } finally {
+      proxy.close()
+    }
+  })
+
+  test('the browser holds the page to its strict headers, and the page never comes near them', async () => {
+    const a = await person(left)
+    await a.page.addInitScript(() => {
+      const violations: string[] = []
+      Object.assign(globalThis, { violations })
+      document.addEventListener('securitypolicyviolation', (event) => {
+        violations.push(event.effectiveDirective)
+      })
+    })
+    const violations = () =>
+      a.page.evaluate(() => (globalThis as unknown as { violations: string[] }).violations)
+    await a.starts(server.url)
+    await a.sees('Waiting for the other person')
+    expect(await violations()).toEqual([])
+    expect(a.complaints).toEqual([])
+    const [worker] = a.page.workers()
+    expect([
+      await a.page.evaluate(() => crossOriginIsolated),
+      await worker?.evaluate(() => crossOriginIsolated),
+    ]).toEqual([true, true])
+    const own = new URL(server.url).host
+    expect(a.requests.length).toBeGreaterThan(3)
+    expect(a.requests.filter((url) => new URL(url).host !== own)).toEqual([])
+
+    const features = await a.page.evaluate(() => {
+      const { featurePolicy } = document as unknown as {
+        featurePolicy: { allowsFeature(name: string): boolean }
+      }
+      return ['microphone', 'camera', 'geolocation'].map((name) => featurePolicy.allowsFeature(name))
+    })
+    expect(features).toEqual([true, false, false])
+    // The rules are there: each is broken once.
+    await a.page.evaluate((url) => {
+      document.head.append(
+        Object.assign(document.createElement('script'), { text: 'globalThis.isBroken = 1' }),
+      )
+      document.body.setAttribute('style', 'color: red')
+      document.body.append(Object.assign(new Image(), { src: `${url}a.png` }))
+      document.body.append(Object.assign(document.createElement('iframe'), { src: url }))
+      fetch(url).catch(() => {})
+      try {
+        new Worker(URL.createObjectURL(new Blob(['postMessage(1)'])))
+      } catch {
+        // It is told of all the same.
+      }
+    }, elsewhere.url.href)
+    const broken = ['script-src-elem', 'style-src-attr', 'img-src', 'frame-src', 'connect-src', 'worker-src']
+    await until(async () => (await violations()).length >= broken.length, 'what was broken', 5_000)
+    expect((await violations()).sort()).toEqual(broken.sort())
+    expect(await a.page.evaluate(() => 'isBroken' in globalThis)).toBe(false)
+  })
+
+  test('meters follow both voices within 200 ms, and the delay in words is the one there is', async () => {
+    const [a, b] = [await person(left), await person(right)]
+    const screens = await Promise.all([Screen.of(a), Screen.of(b)])
+    await talkingOnLine(a, b, server.url)
+    await Promise.all([a.settles(500, 3_000), b.settles(500, 3_000)])
+    // Each in one of some pieces of time: on a busy machine whole pages stand still.
+    let [late, off] = [[Number.NaN], Number.NaN]
+    for (let turn = 0; turn < 6 && !(late.every((ms) => ms <= 200) && off <= 15); turn++) {
+      const since = Date.now()
+      await Promise.all([a.ear.listen(2_500), b.ear.listen(2_500)])
+      const [atA, atB] = await Promise.all([a.ear.take(), b.ear.take()])
+      const found = await Promise.all([
+        screens[0].followed('self', atA.mouth, since),
+        screens[0].followed('other', atA.ear, since),
+        screens[1].followed('self', atB.mouth, since),
+        screens[1].followed('other', atB.ear, since),
+      ])
+      late = found.map((all, side) => least(late[side], median(all)))
+      const there = delays(pingTimes(atA.mouth), pingTimes(atB.ear)).filter((delay) => delay < 900)
+      const { shown, devices } = await screens[1].delays(since)
+      // What devices add, the browser tells and an ear in the browser does not hear; a fake one adds nothing.
+      off = least(off, Math.abs(median(shown) - median(devices) - median(there)))
+    }
+    expect(Math.max(...late)).toBeLessThanOrEqual(200)
+    expect(off).toBeLessThanOrEqual(15)
+  })
+})
+
+/** Of those that are known. */
+function least(...values: (number | undefined)[]): number {
+  const known = values.filter((value) => value !== undefined && !Number.isNaN(value)) as number[]
+  return known.length === 0 ? Number.NaN : Math.min(...known)
+}
+
+function anId(): string {
+  return toBase64url(crypto.getRandomValues(new Uint8Array(16)))
+}
+
+/** What becomes of sockets that a page opens. */
+function socketsOf(page: Page, urls: readonly string[]): Promise<string[]> {
+  return page.evaluate(
+    (all) =>
+      Promise.all(
+        all.map(
+          (url) =>
+            new Promise<string>((done) => {
+              const socket = new WebSocket(url)
+              socket.onopen = () => {
+                done('opened')
+                socket.close()
+              }
+              socket.onclose = () => done('refused')
+            }),
+        ),
+      ),
+    urls,
+  )
+}
