@@ -97,21 +97,41 @@ test('clocks that differ by up to 500 ppm: the drift is learned, the delay flat,
   )
 })
 
-test('levels that rise evenly are a clock; levels that rise as they like, or too fast, are none', () => {
-  const learned = (levels: readonly number[]) => {
-    const control = new BufferControl()
-    control.step(0, 10, 2.5)
-    control.arrived(0, 10, 0)
-    for (const [i, level] of levels.entries()) {
-      control.step((i + 1) * 4_000, 10, 2.5)
-      control.arrived(0, 10, level)
-    }
+/** The drift that is known after each of these levels; they are 4 s apart. */
+function drifts(levels: readonly number[]): number[] {
+  const control = new BufferControl()
+  control.step(0, 10, 2.5)
+  control.arrived(0, 10, 0)
+  let taken = 0
+  return levels.map((level, i) => {
+    const before = control.step((i + 1) * 4_000, 10, 2.5)
+    taken += (before.ratio - 1) * 2.5
+    control.arrived(0, 10, level - taken)
     return control.driftPpm
+  })
+}
+
+test('levels that rise evenly are a clock; levels that rise as they like, or too fast, are none', () => {
+  const learned = (levels: readonly number[]) => drifts(levels).at(-1)
+  expect(learned([0, 1.2, 2.4, 3.6, 4.8, 6])).toBeCloseTo(300, 0)
+  expect(learned([0, 4, 2.5, 5.5, 4.8, 8])).toBe(0)
+  expect(learned([0, 4, 8, 12, 16, 20])).toBe(0)
+  expect(learned([0, 1.2, 2.4, 43.6, 44.8, 46, 47.2])).toBeWithin(200, 301)
+})
+
+test('what creeps for a while and then stops is no clock, and a clock that is known stays known', () => {
+  for (const [ppm, from] of [
+    [0, 12],
+    [0, 40],
+    [100, 80],
+    [-250, 60],
+  ] as const) {
+    // Within 20 s the way gets shorter by 8 ms, as where a machine has less and less to do.
+    const level = (s: number) => (ppm * s) / 1_000 + 8 * Math.min(1, Math.max(0, (s - from) / 20))
+    const known = drifts(Array.from({ length: 45 }, (_, i) => level(i * 4) + 0.3 * Math.sin(i * 7)))
+    for (const [i, drift] of known.entries())
+      if (ppm === 0 || i > 13) expect(Math.abs(drift - ppm)).toBeLessThan(12)
   }
-  expect(learned([0, 1.2, 2.4, 3.6, 4.8])).toBeCloseTo(300, 0)
-  expect(learned([0, 4, 2.5, 5.5, 4.8])).toBe(0)
-  expect(learned([0, 4, 8, 12, 16])).toBe(0)
-  expect(learned([0, 1.2, 2.4, 43.6, 44.8, 46])).toBeWithin(200, 301)
 })
 
 test('the rate is never bent by more than 0.25 %, nor faster than 300 ppm in a second', () => {

@@ -12,6 +12,8 @@
  * 0.2 % and slowly. All times in ms, fills in ms of sound.
  */
 
+import { DriftEstimate } from './drift.ts'
+
 export interface BufferOptions {
   /** The least margin; on the narrow profile 20. */
   readonly floor: number
@@ -53,17 +55,6 @@ const MOST_BEND = 2e-3
 const SLEW_PER_S = 3e-4
 /** Before this a new stream still finds its level: it is cut, and sooner, but not bent. */
 const SETTLE_MS = 5_000
-
-/** For the drift: looks so far apart, so many at most and at least, and what must show of it in all. */
-const LOOK_MS = 4_000
-const MOST_LOOKS = 30
-const LEAST_LOOKS = 4
-/** More than clocks that differ by the most could come to from one look to the next: 2 ms, and some jitter. */
-const JUMP_MS = 3
-const SEEN_MS = 4
-const MOST_DRIFT = 5e-4
-/** Between the quarter of the slopes that is lowest and the highest. */
-const MOST_SPREAD = 1.5e-4
 
 export interface Step {
   /**
@@ -260,91 +251,6 @@ export class BufferControl {
     const slew = (SLEW_PER_S * elapsed) / 1_000
     this.#ratio += clamp(wished - this.#ratio, slew)
     if (Math.abs(this.#ratio - 1) < 1e-9) this.#ratio = 1
-  }
-}
-
-/**
- * How much faster the other end's clock runs: the level, if nothing had been bent, cut or made up, grows by it. What came
- * earliest in each few seconds counts, as nothing comes too early; and the median of the slopes between all of these. A
- * level that jumps says nothing of clocks: the way through the network is another, or a speaker stood still. And no drift
- * at all until it would have come to more than the jitter of a look, so that equal clocks are taken for equal.
- */
-class DriftEstimate {
-  /** Ms taken out of the buffer beyond what was played, since the beginning. */
-  #taken = 0
-  /** When, and the level then; newest last. */
-  readonly #times = new Float64Array(MOST_LOOKS)
-  readonly #levels = new Float64Array(MOST_LOOKS)
-  readonly #slopes = new Float64Array((MOST_LOOKS * (MOST_LOOKS - 1)) / 2)
-  #count = 0
-  #highest = Number.NEGATIVE_INFINITY
-  #until = Number.NEGATIVE_INFINITY
-  /** Something stood still since the last look. */
-  #isDisturbed = false
-  drift = 0
-
-  took(ms: number): void {
-    this.#taken += ms
-  }
-
-  /** Sound was missing, or too much waited: the speaker, the link or the machine stood still. */
-  disturbed(): void {
-    this.#isDisturbed = true
-  }
-
-  /** What comes from now on has nothing to do with what was; the drift itself stays until it is seen again. */
-  startAgain(): void {
-    this.#count = 0
-    this.#highest = this.#until = Number.NEGATIVE_INFINITY
-  }
-
-  /** The level when something came. */
-  note(now: number, level: number): void {
-    if (Number.isNaN(level)) return
-    this.#highest = Math.max(this.#highest, level + this.#taken)
-    if (now < this.#until) return
-    if (this.#until > Number.NEGATIVE_INFINITY) this.#look(now, this.#highest)
-    this.#highest = Number.NEGATIVE_INFINITY
-    this.#until = now + LOOK_MS
-  }
-
-  #look(now: number, level: number): void {
-    const [times, levels] = [this.#times, this.#levels]
-    if (this.#count > 0) {
-      const since = now - (times[this.#count - 1] as number)
-      const jump = level - (levels[this.#count - 1] as number) - this.drift * since
-      // A few such jumps in the middle of what is remembered would look like a slope.
-      if (this.#isDisturbed || Math.abs(jump) > JUMP_MS) {
-        for (let i = 0; i < this.#count; i++) levels[i] = (levels[i] as number) + jump
-      }
-    }
-    this.#isDisturbed = false
-    if (this.#count === MOST_LOOKS) {
-      times.copyWithin(0, 1)
-      levels.copyWithin(0, 1)
-      this.#count--
-    }
-    times[this.#count] = now
-    levels[this.#count++] = level
-    if (this.#count >= LEAST_LOOKS) this.#estimate()
-  }
-
-  #estimate(): void {
-    let slopes = 0
-    for (let a = 0; a < this.#count; a++) {
-      for (let b = a + 1; b < this.#count; b++) {
-        const rise = (this.#levels[b] as number) - (this.#levels[a] as number)
-        this.#slopes[slopes++] = rise / ((this.#times[b] as number) - (this.#times[a] as number))
-      }
-    }
-    const sorted = this.#slopes.subarray(0, slopes).sort()
-    const low = sorted[slopes >> 2] as number
-    const slope = sorted[slopes >> 1] as number
-    const high = sorted[(3 * slopes) >> 2] as number
-    // Where the looks do not agree, or agree on what is no clock, a machine or a network is busy: it is known as before.
-    if (high - low > MOST_SPREAD || Math.abs(slope) > 1.2 * MOST_DRIFT) return
-    const span = (this.#times[this.#count - 1] as number) - (this.#times[0] as number)
-    this.drift = Math.abs(slope) * span < SEEN_MS ? 0 : clamp(slope, MOST_DRIFT)
   }
 }
 
