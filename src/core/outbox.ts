@@ -15,6 +15,8 @@ export interface Replay {
 export class Outbox {
   /** A ring: what is kept begins at #first and goes round. Sent ones come first, then those that wait. */
   #ring: string[] = []
+  /** The characters of each, in the same places: a frame that goes has long left the processor's caches. */
+  #chars: number[] = []
   #first = 0
   #kept = 0
   #keptChars = 0
@@ -127,7 +129,9 @@ export class Outbox {
   /** On the hot path: nothing moves and nothing is made, whatever is dropped for it. */
   #keep(text: string): void {
     if (this.#kept === BUFFER_FRAMES) this.#dropOldest()
-    this.#ring[(this.#first + this.#kept) % BUFFER_FRAMES] = text
+    const place = (this.#first + this.#kept) % BUFFER_FRAMES
+    this.#ring[place] = text
+    this.#chars[place] = text.length
     this.#kept++
     this.#keptChars += text.length
     // A single frame larger than the bound is kept: it has just gone out or was let in by `hold`.
@@ -135,7 +139,7 @@ export class Outbox {
   }
 
   #dropOldest(): void {
-    this.#keptChars -= this.#ring[this.#first]?.length ?? 0
+    this.#keptChars -= this.#chars[this.#first] ?? 0
     this.#ring[this.#first] = ''
     this.#first = (this.#first + 1) % BUFFER_FRAMES
     this.#kept--
@@ -149,6 +153,7 @@ export class Outbox {
 
   #reset(sent: number): void {
     this.#ring = []
+    this.#chars = []
     this.#first = 0
     this.#kept = 0
     this.#keptChars = 0
