@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -354,7 +355,9 @@ test('[LINE-36] verify finds a file that is not the one that was built, and need
     return { code: await verify([address], terminal, built), out }
   }
   const site = `http://127.0.0.1:${server.port}`
-  const right = { code: 0, out: `${site} serves the 3 files that were built here.\n` }
+  const hash = createHash('sha256').update('<!doctype html>').digest('hex')
+  const stated = `The SHA-256 of line.html, as its numbers show it: ${hash.replace(/.{8}(?!$)/g, '$& ')}\n`
+  const right = { code: 0, out: `${site} serves the 3 files that were built here.\n${stated}` }
   expect(await check(site, { APIKEY: key })).toEqual(right)
   expect(await check(`${site}/line.html?apikey=${key}#leaf_x`)).toEqual(right)
   expect(asked.join(' ')).not.toContain('leaf')
@@ -363,7 +366,9 @@ test('[LINE-36] verify finds a file that is not the one that was built, and need
   delete served['/assets/b.css']
   expect(await check(site, { APIKEY: key })).toEqual({
     code: 1,
-    out: 'assets/a.js is another file\nassets/b.css is not there\n2 of 3 files differ from what was built here.\n',
+    out: 'assets/a.js is another file\nassets/b.css is not there\n2 of 3 files differ from what was built here.\n'.concat(
+      stated,
+    ),
   })
   await server.stop(true)
   await expect(check(`${site}/?apikey=${key}`)).rejects.toThrow(/^http:\S+ does not answer: \w+\.$/)

@@ -46,3 +46,22 @@ export function levelsOf({ view: { report, muted } }: Line): Levels {
 function shareOf(decibels: number): number {
   return Math.min(1, Math.max(0, (decibels - SILENT_DB) / (LOUD_DB - SILENT_DB)))
 }
+
+/**
+ * SHA-256 of the page, as the server has it, in hex: what `ringdown verify` says of the page that was built. It names its
+ * scripts by their content. Null until it is known, and when the server does not say.
+ */
+export function usePageHash(isWanted: boolean): string | null {
+  const [hash, setHash] = useState<string | null>(null)
+  useEffect(() => {
+    if (isWanted && hash === null) void pageHash().then(setHash, () => {})
+  }, [isWanted])
+  return hash
+}
+
+async function pageHash(): Promise<string | null> {
+  const answer = await fetch(location.pathname + location.search)
+  if (!answer.ok) return null
+  const sum = new Uint8Array(await crypto.subtle.digest('SHA-256', await answer.arrayBuffer()))
+  return Array.from(sum, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}

@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { useTick } from '../parts/hooks.ts'
 import { type History, paintHistory } from './history.ts'
+import { usePageHash } from './hooks.ts'
 import type { Delay, Numbers } from './messages.ts'
 import { words } from './text.ts'
 import type { Line } from './view.ts'
@@ -17,6 +18,7 @@ export function NumbersPanel({ line, history }: NumbersProps) {
   const [isOpen, setOpen] = useState(false)
   // Nobody sees numbers in a closed panel, and nobody reads them fifteen times a second.
   useTick(500, isOpen)
+  const hash = usePageHash(isOpen)
   const { report } = line.view
   return (
     <details class="more" onToggle={(event) => setOpen(event.currentTarget.open)}>
@@ -38,6 +40,10 @@ export function NumbersPanel({ line, history }: NumbersProps) {
                   <dd dir="ltr">{value}</dd>
                 </div>
               ))}
+              <div class="hash">
+                <dt>{words.numbers.page}</dt>
+                <dd dir="ltr">{hash?.match(/.{8}/g)?.join(' ') ?? '–'}</dd>
+              </div>
             </dl>
           </>
         ))}

@@ -107,6 +107,7 @@ export const words = {
     buffer: 'Buffer · margin',
     drift: 'Clock drift',
     ratio: 'Playing ratio',
+    page: 'SHA-256 of this page',
   },
   notices: {
     broken: {
