@@ -153,14 +153,7 @@ describeWith('chromium', 'the page of a line', (chromium) => {
   ])('nothing is cut off or hidden at %d by %d', async (width, height) => {
     const it = await opened({}, { width, height })
     await inEveryState(it, async (name) => {
-      // With all there is on the page.
-      await it.page.evaluate(() => {
-        for (const more of document.querySelectorAll('details')) more.open = true
-      })
-      for (const direction of ['ltr', 'rtl']) {
-        await it.page.evaluate((dir) => Object.assign(document.documentElement, { dir }), direction)
-        expect(await it.page.evaluate(hiddenOnes), `${name}, ${direction}`).toEqual([])
-      }
+      expect(await it.page.evaluate(hiddenOnes), name).toEqual([])
     })
   })
 
@@ -425,8 +418,7 @@ describeWith('chromium', 'the page of a line', (chromium) => {
   /** One after the other on the same page, each as if the page had been loaded for it. */
   async function inEveryState(it: Caller, check: (name: string, said: string[]) => Promise<void>) {
     for (const [name, [scene, title, ...said]] of Object.entries(STATES)) {
-      await it.page.evaluate(() => (globalThis as unknown as { stage: Stage }).stage.begin())
-      await shows(it, scene)
+      await it.page.evaluate((first) => (globalThis as unknown as { stage: Stage }).stage.begin(first), scene)
       await it.sees(title)
       await check(name, said)
     }
@@ -461,31 +453,38 @@ async function buildInto(folder: string): Promise<void> {
   writeFileSync(join(folder, 'assets/icon.svg'), await Bun.file(join(WEB, 'icon.svg')).text())
 }
 
-/** In the page: what stands out of it, is too small for a finger, holds cut words, or lies under something else. */
+/**
+ * In the page, with all there is on it and read from either side: what stands out of it, is too small for a finger, holds
+ * cut words, or lies under something else.
+ */
 function hiddenOnes(): string[] {
   const found: string[] = []
-  if (document.documentElement.scrollWidth > innerWidth) found.push('the page is wider than the screen')
-  for (const element of document.querySelectorAll<HTMLElement>('main *')) {
-    const { overflowX } = getComputedStyle(element)
-    const isText =
-      element.childElementCount === 0 && !['INPUT', 'SELECT', 'CANVAS', 'OPTION'].includes(element.tagName)
-    if (element.closest('.unseen, svg') !== null) continue
-    const name = element.textContent?.slice(0, 40) ?? element.tagName
-    if (isText && overflowX !== 'visible' && element.scrollWidth > element.clientWidth + 1)
-      found.push(`cut: ${name}`)
-    const { left, right, width } = element.getBoundingClientRect()
-    if (width > 0 && (left < -0.5 || right > innerWidth + 0.5)) found.push(`outside: ${name}`)
-  }
-  for (const control of document.querySelectorAll<HTMLElement>('button, summary, select, input')) {
-    const name = control.getAttribute('aria-label') ?? control.textContent ?? control.tagName
-    control.scrollIntoView({ block: 'center', behavior: 'instant' })
-    const { left, top, width, height } = control.getBoundingClientRect()
-    if (Math.min(width, height) < 44) found.push(`small: ${name}, ${width} by ${height}`)
-    if (control.scrollWidth > control.clientWidth + 1 && control.tagName === 'BUTTON')
-      found.push(`cut: ${name}`)
-    const there = document.elementFromPoint(left + width / 2, top + height / 2)
-    if (there === null || !(control.contains(there) || there.closest('label')?.contains(control))) {
-      found.push(`covered: ${name}`)
+  for (const more of document.querySelectorAll('details')) more.open = true
+  for (const dir of ['ltr', 'rtl']) {
+    document.documentElement.dir = dir
+    if (document.documentElement.scrollWidth > innerWidth) found.push(`${dir}: wider than the screen`)
+    for (const element of document.querySelectorAll<HTMLElement>('main *')) {
+      const { overflowX } = getComputedStyle(element)
+      const isText =
+        element.childElementCount === 0 && !['INPUT', 'SELECT', 'CANVAS', 'OPTION'].includes(element.tagName)
+      if (element.closest('.unseen, svg') !== null) continue
+      const name = element.textContent?.slice(0, 40) ?? element.tagName
+      if (isText && overflowX !== 'visible' && element.scrollWidth > element.clientWidth + 1)
+        found.push(`${dir}: cut: ${name}`)
+      const { left, right, width } = element.getBoundingClientRect()
+      if (width > 0 && (left < -0.5 || right > innerWidth + 0.5)) found.push(`${dir}: outside: ${name}`)
+    }
+    for (const control of document.querySelectorAll<HTMLElement>('button, summary, select, input')) {
+      const name = control.getAttribute('aria-label') ?? control.textContent ?? control.tagName
+      control.scrollIntoView({ block: 'center', behavior: 'instant' })
+      const { left, top, width, height } = control.getBoundingClientRect()
+      if (Math.min(width, height) < 44) found.push(`${dir}: small: ${name}, ${width} by ${height}`)
+      if (control.scrollWidth > control.clientWidth + 1 && control.tagName === 'BUTTON')
+        found.push(`${dir}: cut: ${name}`)
+      const there = document.elementFromPoint(left + width / 2, top + height / 2)
+      if (there === null || !(control.contains(there) || there.closest('label')?.contains(control))) {
+        found.push(`${dir}: covered: ${name}`)
+      }
     }
   }
   return found

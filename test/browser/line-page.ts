@@ -1,4 +1,5 @@
 /** The page of a line with a line that does what a test says. Runs in the browser; built and served by the test. */
+import { render } from 'preact'
 import { FakeLine } from '../../src/web/line/fake.ts'
 import type { Report } from '../../src/web/line/messages.ts'
 import { showLine } from '../../src/web/line/page.tsx'
@@ -17,14 +18,26 @@ export interface Scene {
 /** What a test finds in the page. */
 export interface Stage {
   readonly calls: readonly string[]
+  /** The page as it is when it was just loaded, and then as told. */
+  begin(scene: Scene): void
   show(scene: Scene): void
 }
 
-const line = new FakeLine()
-line.set({ link: location.href })
+const root = document.getElementById('page')
+let line = new FakeLine()
 
 const stage: Stage = {
-  calls: line.calls,
+  get calls() {
+    return line.calls
+  },
+  begin(scene) {
+    if (root === null) return
+    render(null, root)
+    line = new FakeLine()
+    line.set({ link: location.href })
+    showLine(root, line)
+    stage.show(scene)
+  },
   show({ view, report, talkedFor, retryIn }) {
     if (report !== undefined) line.report(report)
     if (retryIn !== undefined) {
@@ -36,6 +49,4 @@ const stage: Stage = {
   },
 }
 Object.assign(globalThis, { stage })
-
-const root = document.getElementById('page')
-if (root !== null) showLine(root, line)
+stage.begin({})

@@ -1,63 +1,23 @@
 /** Two people on a line through a relay that can be told to misbehave, and how late each hears the other. */
-import { afterAll, afterEach, beforeAll, expect } from 'bun:test'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Browser } from 'playwright-core'
-import { ChildServer } from '../kit/child-server.ts'
+import { expect } from 'bun:test'
 import type { Heard } from '../kit/ear.ts'
 import { delays, median, pingTimes } from '../kit/hearing.ts'
-import { HostileRelay } from '../kit/hostile-relay.ts'
-import { pings, wav } from '../kit/ping.ts'
 import { until } from '../kit/until.ts'
-import { withVoice } from './chromium.ts'
-import { LINE_KEY, LinePerson, talkingOnLine } from './line-person.ts'
+import type { LinePerson } from './line-person.ts'
+import { lineScene } from './line-scene.ts'
 
-const RATE = 48_000
 /** What the jitter of a busy machine adds to a delay that is as it was. */
 export const BUSY = 50
 
 /** Within a `describe`: starts what is needed before its tests, and ends it after them. */
 export function lineInTrouble(chromium: string) {
-  let folder: string
-  let left: Browser
-  let right: Browser
-  let server: ChildServer
-  let relay: HostileRelay
-  const people: LinePerson[] = []
+  const scene = lineScene(chromium, { isRelayed: true })
 
-  beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'ringdown-line-'))
-    const voice = (tone: number) => wav(pings(RATE, tone, 60), RATE)
-    ;[left, right, server] = await Promise.all([
-      withVoice(chromium, voice(1_000), folder),
-      withVoice(chromium, voice(1_700), folder),
-      ChildServer.start({ settings: { APIKEY: LINE_KEY } }),
-    ])
-    relay = await HostileRelay.start(server)
-  })
-
-  afterAll(async () => {
-    relay?.close()
-    await Promise.all([left?.close(), right?.close(), server?.close()])
-    rmSync(folder, { recursive: true, force: true })
-  })
-
-  afterEach(async () => {
-    relay.meddler = null
-    relay.cap(null)
-    relay.up()
-    await Promise.all(people.splice(0).map((person) => person.close()))
-    await until(() => relay.open.length === 0, 'everybody to be gone')
-    relay.forget()
-  })
-
-  async function talking() {
-    const [a, b] = [await LinePerson.open(left), await LinePerson.open(right)]
-    people.push(a, b)
-    const link = await talkingOnLine(a, b, relay.url)
-    await b.settles()
-    return { a, b, link }
+  /** `quiet`: nothing was missing for so many ms, so that delays are those of always. */
+  async function talking({ quiet = 1_500 } = {}) {
+    const all = await scene.talking()
+    await all.b.settles(quiet)
+    return all
   }
 
   /** Delays of the pings that were heard, and when, by `Date.now()`. */
@@ -100,13 +60,13 @@ export function lineInTrouble(chromium: string) {
 
   return {
     get relay() {
-      return relay
+      return scene.relay
     },
     get server() {
-      return server
+      return scene.server
     },
     get browsers() {
-      return [left, right]
+      return [scene.left, scene.right]
     },
     talking,
     listen,

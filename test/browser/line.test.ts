@@ -1,82 +1,21 @@
 // Two people on a line, in two browsers and over a whole server: that they hear each other, and go on hearing.
-import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Browser } from 'playwright-core'
-import { ChildServer } from '../kit/child-server.ts'
-import { median, toneShare, toneSnr, tones } from '../kit/hearing.ts'
+import { expect, test } from 'bun:test'
 import { describeWith } from '../kit/need.ts'
-import { pings, wav } from '../kit/ping.ts'
 import { until } from '../kit/until.ts'
-import { withVoice } from './chromium.ts'
-import { LINE_KEY, LinePerson, talkingOnLine } from './line-person.ts'
-
-const RATE = 48_000
-const LEFT_TONE = 1_000
-const RIGHT_TONE = 1_700
+import { type LinePerson, talkingOnLine } from './line-person.ts'
+import { hearsTone, hearsWell, LEFT_TONE, lineScene, RIGHT_TONE } from './line-scene.ts'
 
 describeWith('chromium', 'a line', (chromium) => {
-  let folder: string
-  let left: Browser
-  let right: Browser
-  let server: ChildServer
-  const people: LinePerson[] = []
+  const scene = lineScene(chromium, { script: watch })
+  const { talking } = scene
 
-  beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'ringdown-line-'))
-    const voice = (tone: number) => wav(pings(RATE, tone, 60), RATE)
-    ;[left, right, server] = await Promise.all([
-      withVoice(chromium, voice(LEFT_TONE), folder),
-      withVoice(chromium, voice(RIGHT_TONE), folder),
-      ChildServer.start({ settings: { APIKEY: LINE_KEY } }),
-    ])
-  })
-
-  afterAll(async () => {
-    await Promise.all([left?.close(), right?.close(), server?.close()])
-    rmSync(folder, { recursive: true, force: true })
-  })
-
-  afterEach(async () => {
-    await Promise.all(people.splice(0).map((person) => person.close()))
-  })
-
-  async function person(browser: Browser): Promise<LinePerson> {
-    const it = await LinePerson.open(browser)
-    await it.page.addInitScript(watch)
-    people.push(it)
-    return it
-  }
-
-  async function talking() {
-    const [a, b] = [await person(left), await person(right)]
-    const link = await talkingOnLine(a, b, server.url)
-    return { a, b, link }
-  }
-
-  /** Listens until the other's tone is heard, and never one's own. `cleanly`: 40 dB above all else. */
-  async function hearsTone(by: LinePerson, other: number, own: number, cleanly = false): Promise<void> {
-    const shares: string[] = []
-    for (let i = 0; i < 8; i++) {
-      const { samples, sampleRate } = (await by.ear.hear(2_500)).ear
-      for (const piece of pieces(samples, sampleRate)) {
-        expect(toneShare(piece, sampleRate, own)).toBeLessThan(0.1)
-        shares.push(toneShare(piece, sampleRate, other).toFixed(3))
-        if (!cleanly && toneShare(piece, sampleRate, other) > 0.9) return
-      }
-      const clean = tones(samples, sampleRate).map((tone) => toneSnr(tone, sampleRate, other))
-      if (clean.length > 0 && median(clean) > 40) return
-    }
-    throw new Error(`${other} Hz is not heard; its share was ${shares.join(', ')}`)
-  }
-
-  const bothHear = (a: LinePerson, b: LinePerson, cleanly = false) =>
-    Promise.all([hearsTone(a, RIGHT_TONE, LEFT_TONE, cleanly), hearsTone(b, LEFT_TONE, RIGHT_TONE, cleanly)])
+  const bothHear = (a: LinePerson, b: LinePerson) =>
+    Promise.all([hearsTone(a, RIGHT_TONE, LEFT_TONE), hearsTone(b, LEFT_TONE, RIGHT_TONE)])
 
   test('two people hear each other, and the page has nothing to complain of', async () => {
     const { a, b } = await talking()
-    await bothHear(a, b, true)
+    await bothHear(a, b)
+    await Promise.all([hearsWell(a, RIGHT_TONE), hearsWell(b, LEFT_TONE)])
     const [atA, atB] = [await a.report(), await b.report()]
     expect(atA?.words).toHaveLength(4)
     expect(atA?.words).toEqual(atB?.words ?? [])
@@ -133,10 +72,10 @@ describeWith('chromium', 'a line', (chromium) => {
   })
 
   test('a browser that lets no worker read its microphone is heard through its context', async () => {
-    const a = await person(left)
+    const a = await scene.person(scene.left)
     await a.page.addInitScript(hideTrackProcessor)
-    const b = await person(right)
-    await talkingOnLine(a, b, server.url)
+    const b = await scene.person(scene.right)
+    await talkingOnLine(a, b, scene.url)
     await bothHear(a, b)
     expect(a.requests.some((url) => url.includes('/assets/capture-'))).toBe(true)
     expect(b.requests.some((url) => url.includes('/assets/capture-'))).toBe(false)
@@ -159,14 +98,6 @@ describeWith('chromium', 'a line', (chromium) => {
     expect(await tracksOf(a)).toMatchObject([{ readyState: 'ended' }])
   })
 })
-
-/** Of 200 ms: most of them lie within a tone. */
-function pieces(samples: Float32Array, sampleRate: number): Float32Array[] {
-  const length = Math.round(sampleRate / 5)
-  return Array.from({ length: Math.floor(samples.length / length) }, (_, i) =>
-    samples.subarray(i * length, (i + 1) * length),
-  )
-}
 
 interface Watched {
   readonly tracks: MediaStreamTrack[]

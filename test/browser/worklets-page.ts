@@ -11,6 +11,8 @@ export interface Run {
   readonly heard: readonly number[]
   readonly heardAt: number
   readonly startedAt: number
+  /** When the link went on after its stall, if it had one; in samples. */
+  readonly resumedAt: number
   readonly reports: readonly Played[]
   /** Of pieces that were captured: their context time, and when they came to the worker, in ms. */
   readonly captured: readonly { readonly at: number; readonly length: number; readonly came: number }[]
@@ -81,12 +83,18 @@ async function run(sampleRate: number, ms: number, stallMs: number): Promise<Run
   let heardAt = 0
   tap.port.onmessage = ({ data }: MessageEvent<{ at: number; samples: Float32Array }>) => {
     if (heard.length === 0) heardAt = data.at
+    // A busy browser passes a node over for a while; the place of all that comes later is not moved by it.
+    while (heard.length < data.at - heardAt) heard.push(0)
     heard.push(...data.samples)
   }
   capture.connect(context.destination)
   playout.connect(tap).connect(context.destination)
+  /** By the clock of the context: it stands still when the machine does. */
+  const played = async (ms: number) => {
+    for (const end = context.currentTime + ms / 1_000; context.currentTime < end; ) await pause(10)
+  }
   // Nothing is connected to the capture worklet yet.
-  await pause(300)
+  await played(300)
   const idlePieces = (await asked()).captured.length
 
   const buffer = new AudioBuffer({ length: sampleRate, sampleRate })
@@ -96,16 +104,18 @@ async function run(sampleRate: number, ms: number, stallMs: number): Promise<Run
   node.connect(capture)
   const startAt = Math.ceil((context.currentTime + 0.05) * sampleRate)
   node.start(startAt / sampleRate)
-  await pause(ms)
+  await played(ms)
+  let resumedAt = 0
   if (stallMs > 0) {
     worker.postMessage({ stall: true })
-    await pause(stallMs)
+    await played(stallMs)
     worker.postMessage({ stall: false })
-    await pause(1_500)
+    resumedAt = context.currentTime * sampleRate
+    await played(1_500)
   }
   const { reports, captured } = await asked()
   await context.close()
-  return { source: [...source], heard, heardAt, startedAt: startAt, reports, captured, idlePieces }
+  return { source: [...source], heard, heardAt, startedAt: startAt, resumedAt, reports, captured, idlePieces }
 }
 
 Object.assign(globalThis, { run })

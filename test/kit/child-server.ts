@@ -54,6 +54,10 @@ export class ChildServer {
     return this.#child?.pid ?? 0
   }
 
+  get isRunning(): boolean {
+    return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
   /** Everything that it ever printed. */
   get printed(): string {
     return this.#printed

@@ -54,13 +54,22 @@ function fitTone(
 ): { tone: number; rest: number } {
   const turn = (2 * Math.PI * frequency) / sampleRate
   const { length } = samples
-  const sums = new Float64Array(9)
+  let [ss, sc, cc, s1, c1, x1, sx, cx, xx] = [0, 0, 0, 0, 0, 0, 0, 0, 0]
+  // In plain numbers: this is most of what listening costs, and the browsers that are listened to share the machine.
   for (let i = 0; i < length; i++) {
-    const [s, c, x] = [Math.sin(turn * i), Math.cos(turn * i), samples[i] ?? 0]
-    for (const [at, value] of [s * s, s * c, c * c, s, c, x, s * x, c * x, x * x].entries())
-      sums[at] = (sums[at] ?? 0) + value
+    const s = Math.sin(turn * i)
+    const c = Math.cos(turn * i)
+    const x = samples[i] ?? 0
+    ss += s * s
+    sc += s * c
+    cc += c * c
+    s1 += s
+    c1 += c
+    x1 += x
+    sx += s * x
+    cx += c * x
+    xx += x * x
   }
-  const [ss = 0, sc = 0, cc = 0, s1 = 0, c1 = 0, x1 = 0, sx = 0, cx = 0, xx = 0] = sums
   // Normal equations with the means taken out.
   const [ass, asc, acc] = [ss - (s1 * s1) / length, sc - (s1 * c1) / length, cc - (c1 * c1) / length]
   const [bs, bc] = [sx - (s1 * x1) / length, cx - (c1 * x1) / length]
