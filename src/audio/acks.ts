@@ -14,9 +14,17 @@ export const CONTROL_EVERY = 50
 /** A frame goes out this often, however late the acks are; less often where even that is too much for the link. */
 const PROBE_EVERY = 100
 const PROBE_AT_LEAST_EVERY = 1_000
-/** Acks may be late by this much before sound is dropped, or by a round trip, the timer of the acks and some queue. */
+/**
+ * Acks may be late by this much before sound is dropped, or by a round trip, the timer of the acks and some queue; by more
+ * on a way that has just delivered a burst: where frames catch up faster than they are made, none waits for want of room,
+ * and to drop them would not make the next ones sooner.
+ */
 const LATE = 120
 const LATE_MORE = 100
+const LATE_MORE_IN_BURSTS = 160
+/** An ack of one frame more than so many times what is made in its time; and for so long the way is known for it. */
+const BURST = 1.4
+const BURSTS_FOR = 6_000
 /** Before anything was measured. */
 const LATE_AT_FIRST = 1_000
 /** The round trip of an empty link is the shortest of so many seconds: a full one would excuse itself. */
@@ -25,7 +33,7 @@ const ROUND_TRIP_SECONDS = 60
  * After so long with nothing but probes the way may have become longer for good. Then even probes stop for a second, so
  * that every queue runs empty, and the round trip is learned anew in the second half of it.
  */
-const LISTEN_AFTER = 5_000
+const LISTEN_AFTER = 2_000
 const LISTEN_FOR = 1_000
 /** After a late ack, for so long no more frames are under way than were acked lately in the time that is allowed. */
 const CROWDED_FOR = 2_000
@@ -52,6 +60,9 @@ export class LatePolicy {
   /** The last pieces, the newest, not yet whole, at the end. */
   #pieces: { readonly piece: number; frames: number; dropped: number }[] = []
   #lateAt = Number.NEGATIVE_INFINITY
+  #burstAt = Number.NEGATIVE_INFINITY
+  /** Of the last control frame. */
+  #peerClock: number | null = null
   /** How many each ack of the last second was for. */
   #acked: { readonly at: number; readonly frames: number }[] = []
   dropped = 0
@@ -62,7 +73,8 @@ export class LatePolicy {
     this.#probingSince = null
     this.#seconds = []
     this.#acked = []
-    this.#lateAt = Number.NEGATIVE_INFINITY
+    this.#lateAt = this.#burstAt = Number.NEGATIVE_INFINITY
+    this.#peerClock = null
   }
 
   /** The shortest round trip lately; null before the first. */
@@ -78,7 +90,7 @@ export class LatePolicy {
   /** Decides on the frame of this number, and counts it as sent or dropped. */
   mayGo(number: number, now: number): boolean {
     const age = this.age(now)
-    const isLate = age > this.#patience()
+    const isLate = age > this.#patience(now)
     if (isLate) this.#lateAt = now
     // Listening goes on to its end, though the last probes are acked meanwhile.
     const isListening =
@@ -97,13 +109,19 @@ export class LatePolicy {
     return goes
   }
 
-  heard({ heard, echo }: Pick<Control, 'heard' | 'echo'>, now: number): void {
+  /** `clock`: the peer's own, of the header. */
+  heard(clock: number, { heard, echo }: Pick<Control, 'heard' | 'echo'>, now: number): void {
     if (echo !== null) this.#measure(sinceClock(echo.clock, now) - echo.hold, now)
+    // By the peer's clock: control frames that come together were not sent together.
+    const since = this.#peerClock === null ? 0 : ((clock - this.#peerClock) | 0) / 10
+    this.#peerClock = clock
     if (heard === null) return
     const next = this.#waiting.findIndex(({ number }) => isAfter(number, heard.number))
     const frames = next < 0 ? this.#waiting.length : next
     this.#waiting = this.#waiting.slice(frames)
     this.#acked = [...this.#acked.filter(({ at }) => now - at < 1_000), { at: now, frames }]
+    const made = ((this.#pieces.at(-2)?.frames ?? Number.POSITIVE_INFINITY) * since) / DROPS_PIECE
+    if (since > 0 && frames > 1 + BURST * made) this.#burstAt = now
   }
 
   /** For two seconds more than one frame in twenty could not go: the narrow profile would fit. */
@@ -138,12 +156,13 @@ export class LatePolicy {
   #isCrowded(now: number): boolean {
     if (now - this.#lateAt > CROWDED_FOR) return false
     const perSecond = this.#acked.reduce((sum, { frames }) => sum + frames, 0)
-    return this.#waiting.length > Math.max(1, (perSecond * this.#patience()) / 1_000)
+    return this.#waiting.length > Math.max(1, (perSecond * this.#patience(now)) / 1_000)
   }
 
-  #patience(): number {
+  #patience(now: number): number {
     const { roundTrip } = this
-    return roundTrip === null ? LATE_AT_FIRST : Math.max(LATE, roundTrip + LATE_MORE)
+    const more = now - this.#burstAt < BURSTS_FOR ? LATE_MORE_IN_BURSTS : LATE_MORE
+    return roundTrip === null ? LATE_AT_FIRST : Math.max(LATE, roundTrip + more)
   }
 
   #measure(roundTrip: number, now: number): void {

@@ -66,7 +66,7 @@ export function lineSim(options: LineSimOptions): LineSimResult {
     stalls.reduce((t, [from, ms]) => (t >= from && t < from + ms ? from + ms : t), at)
 
   const onTheWay: { number: number; captured: number; at: number }[] = []
-  const acks: { report: ReturnType<Heard['report']>; at: number }[] = []
+  const acks: { clock: number; report: ReturnType<Heard['report']>; at: number }[] = []
   const controls: { clock: number; at: number }[] = []
   /** Sound in the ring: when its beginning was captured (null: made up), and how much of it is left. */
   let ring: { captured: number | null; ms: number }[] = []
@@ -107,7 +107,8 @@ export function lineSim(options: LineSimOptions): LineSimResult {
       if (madeUp > 0) ring.push({ captured: null, ms: madeUp })
       ring.push({ captured: came.captured, ms: frame })
     } else if (now === ack) {
-      policy.heard((acks.shift() as { report: ReturnType<Heard['report']> }).report, now)
+      const { clock, report } = acks.shift() as (typeof acks)[0]
+      policy.heard(clock, report, now)
     } else if (now === echo) {
       heard.control((controls.shift() as { clock: number }).clock, now)
     } else if (now === nextFrame) {
@@ -122,7 +123,7 @@ export function lineSim(options: LineSimOptions): LineSimResult {
     } else if (now === nextControl) {
       nextControl += CONTROL_EVERY
       controls.push({ clock: clockOf(now), at: through(now, 104, 0) })
-      acks.push({ report: heard.report(now), at: held(now + delay) })
+      acks.push({ clock: clockOf(now), report: heard.report(now), at: held(now + delay) })
     } else {
       lastPlay = now
       nextPlay += burst

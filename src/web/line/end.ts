@@ -219,7 +219,7 @@ class Call {
 
   #heard(clock: number, control: Control, at: Millis): void {
     this.#receiver.control(clock, at)
-    this.#policy.heard(control, at)
+    this.#policy.heard(clock, control, at)
     this.#roundTrip.heard(control, at)
     this.#peerCapture = control.capture
     if (control.muted === this.#isPeerMuted) return
