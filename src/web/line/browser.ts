@@ -29,6 +29,13 @@ const WAITING_PIECES = 8
 const canProcessTracks = 'MediaStreamTrackProcessor' in globalThis
 const WORKLETS = canProcessTracks ? [PLAYOUT] : [PLAYOUT, CAPTURE]
 
+/**
+ * Firefox asks its sound process for the latency of a context, and waits, with a lock held that the same context needs to
+ * make sound. On Linux that process may be waiting for just this sound: then neither goes on, and the tab hangs for good.
+ * Seen at one start in eight on a busy machine. So it is not asked, for this or for what comes of it.
+ */
+const canAskForLatency = !/\bFirefox\//.test(navigator.userAgent)
+
 export function browserPorts(): Ports {
   const devices: MediaDevices | undefined = navigator.mediaDevices
   const problem = problemOf(devices)
@@ -188,13 +195,16 @@ class BrowserSound implements Sound {
     return this.#context.state
   }
 
-  get latency(): number {
+  get latency(): number | null {
+    if (!canAskForLatency) return null
     // Safari has had the second for some years only.
     const { baseLatency, outputLatency = 0 } = this.#context
     return 1000 * (baseLatency + outputLatency)
   }
 
   get lag(): number | null {
+    // What Firefox would say, but for the latency, which stays the same.
+    if (!canAskForLatency) return performance.now() - 1000 * this.#context.currentTime
     const { contextTime, performanceTime } = this.#context.getOutputTimestamp()
     return contextTime && performanceTime ? performanceTime - 1000 * contextTime : null
   }

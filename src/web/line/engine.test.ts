@@ -45,7 +45,7 @@ class FakeTrack implements Track {
 
 class FakeSound implements Sound {
   state: Sound['state'] = 'suspended'
-  latency = 30
+  latency: number | null = 30
   lag: number | null = 0
   output: string | null = null
   resumes = 0
@@ -551,6 +551,10 @@ test('the worker hears of the delay of devices when it changes', async () => {
   world.sound.latency = 80
   world.clock.wind(1000)
   expect(devices().at(-1)).toEqual({ type: 'devices', capture: 10, output: 80 })
+  // A browser that cannot be asked has some, too.
+  world.sound.latency = null
+  world.clock.wind(1000)
+  expect(devices().at(-1)).toEqual({ type: 'devices', capture: 10, output: 30 })
 })
 
 test('sound that begins to wait in the browser is taken by a new way, not for a slow clock', async () => {

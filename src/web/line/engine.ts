@@ -18,6 +18,8 @@ const GOODBYE = 1000
 const SECOND = 1000
 /** A microphone that says nothing of itself hands its sound over in pieces of this. */
 const USUAL_CAPTURE = 10
+/** What a speaker that cannot be asked holds back: as Firefox did where it was measured. */
+const USUAL_OUTPUT = 30
 
 /** What a call has while it goes on. */
 interface Call {
@@ -292,7 +294,8 @@ export class Engine implements Line {
     if (sound !== null) {
       const lag = this.#ports.capturesInContext && sound.state === 'running' ? sound.lag : null
       if (lag !== null && call.creep.tell(lag)) this.#refeed(call)
-      const devices = { capture: captureOf(call.microphone), output: Math.round(sound.latency) }
+      const output = Math.round(sound.latency ?? USUAL_OUTPUT)
+      const devices = { capture: captureOf(call.microphone), output }
       const told = `${devices.capture} ${devices.output}`
       if (told !== call.devices) call.thread.post({ type: 'devices', ...devices })
       call.devices = told

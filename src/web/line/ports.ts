@@ -94,8 +94,8 @@ export interface Microphones {
 export interface Sound {
   readonly rate: number
   readonly state: 'running' | 'suspended' | 'interrupted' | 'closed'
-  /** From what is played to the ear. */
-  readonly latency: Millis
+  /** From what is played to the ear; null where the browser cannot be asked. */
+  readonly latency: Millis | null
   /** By how much the context's clock is behind the page's; null where that cannot be told. Its zero is arbitrary. */
   readonly lag: Millis | null
   onState(heard: () => void): void
