@@ -1,6 +1,6 @@
 /** A person in a browser: presses what a person presses, reads what a person reads, hears what comes in. */
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core'
-import { shareOf } from './tone.ts'
+import { loudness, shareOf } from './tone.ts'
 
 /** Long enough for ICE on a busy machine. */
 export const SOON = 15_000
@@ -138,6 +138,17 @@ export class Caller {
       shares.push(share.toFixed(3))
     }
     throw new Error(`${frequency} Hz is not heard; its share was ${shares.join(', ')}`)
+  }
+
+  /** Listens until nothing comes in: what was on its way before a mute is played first. */
+  async hearsNothing(): Promise<void> {
+    const levels: number[] = []
+    while (levels.length < 8) {
+      const level = loudness((await this.hears()).samples)
+      if (level < -60) return
+      levels.push(level)
+    }
+    throw new Error(`it is not still; there were ${levels.map(Math.round).join(', ')} dB`)
   }
 
   async close(): Promise<void> {
