@@ -13,27 +13,28 @@ export interface Replay {
 }
 
 export class Outbox {
+  // First what is touched for every frame that is sent, so that it lies together.
+
   /** A ring: what is kept begins at #first and goes round. Sent ones come first, then those that wait. */
   #ring: string[] = []
-  /** The characters of each, in the same places: a frame that goes has long left the processor's caches. */
-  #chars: number[] = []
   #first = 0
   #kept = 0
+  /** At least the characters of what is kept: a frame that goes is not looked at again, it left the caches long ago. */
   #keptChars = 0
-  /** How many at the end of what is kept wait. */
-  #waiting = 0
-  #waitingChars = 0
+  readonly #mostChars: number
   /** Number of the last frame sent; null when a restart of the server lost the count. */
   #sent: number | null = 0
   /** Number of the last frame that was sent when the last ping was. */
   #marked = 0
+  /** How many at the end of what is kept wait. */
+  #waiting = 0
+  #waitingChars = 0
   /** Those that wait and are the server's own; made when there is one. */
   #notices: Set<string> | null = null
   /** A notice found no room. */
   #overflowed = false
   /** It was taken up, and the client has not been heard since: what the answer said of gaps, which may have been lost. */
   #unheard: { readonly gap: boolean } | null = null
-  readonly #mostChars: number
 
   /** Keeps at most so many characters, sent and waiting. */
   constructor(mostChars = BUFFER_CHARS) {
@@ -129,17 +130,26 @@ export class Outbox {
   /** On the hot path: nothing moves and nothing is made, whatever is dropped for it. */
   #keep(text: string): void {
     if (this.#kept === BUFFER_FRAMES) this.#dropOldest()
-    const place = (this.#first + this.#kept) % BUFFER_FRAMES
-    this.#ring[place] = text
-    this.#chars[place] = text.length
+    this.#ring[(this.#first + this.#kept) % BUFFER_FRAMES] = text
     this.#kept++
     this.#keptChars += text.length
-    // A single frame larger than the bound is kept: it has just gone out or was let in by `hold`.
-    while (this.#keptChars > this.#mostChars && this.#kept > 1) this.#dropOldest()
+    if (this.#keptChars > this.#mostChars) this.#fit()
+  }
+
+  /** Counts what is kept, and drops the oldest until it is no more than may be. */
+  #fit(): void {
+    const frames = this.#newest(this.#kept)
+    let chars = frames.reduce((sum, text) => sum + text.length, 0)
+    for (const oldest of frames) {
+      // A single frame larger than the bound is kept: it has just gone out or was let in by `hold`.
+      if (chars <= this.#mostChars || this.#kept === 1) break
+      chars -= oldest.length
+      this.#dropOldest()
+    }
+    this.#keptChars = chars
   }
 
   #dropOldest(): void {
-    this.#keptChars -= this.#chars[this.#first] ?? 0
     this.#ring[this.#first] = ''
     this.#first = (this.#first + 1) % BUFFER_FRAMES
     this.#kept--
@@ -153,7 +163,6 @@ export class Outbox {
 
   #reset(sent: number): void {
     this.#ring = []
-    this.#chars = []
     this.#first = 0
     this.#kept = 0
     this.#keptChars = 0

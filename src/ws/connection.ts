@@ -50,26 +50,29 @@ const NOTHING = () => {}
 export type Socket = ServerWebSocket<Connection>
 
 export abstract class Connection implements Remote {
-  readonly id: string
+  // First what is touched for every frame, here and at the other end, so that it lies together.
+
+  protected socket: Socket | null = null
+  #open = true
   protected readonly world: ConnectionWorld
+  #heardAt: Millis
+  #probes: readonly { verdict: (alive: boolean) => void; alarm: Alarm }[] = NONE
+  #allowance: Allowance
+
+  readonly id: string
   readonly #endpoint: Endpoint
   readonly #rates: Rates
   readonly #address: string
   #giveBack: () => void
-  #allowance: Allowance
   /** Who the peer said it is, for the log. */
   #who: object = {}
-  protected socket: Socket | null = null
-  #open = true
   #admitted = false
-  #heardAt: Millis
   #pingedAt: Millis
   #pings = 0
   #errors = 0
   #errorsSince: Millis = 0
   /** Wakes for the next ping, or for the missing first word. */
   #alarm: Alarm | null = null
-  #probes: readonly { verdict: (alive: boolean) => void; alarm: Alarm }[] = NONE
 
   protected constructor(endpoint: Endpoint, rates: Rates, arrival: Arrival, world: ConnectionWorld) {
     this.id = arrival.id

@@ -43,17 +43,15 @@ export interface RideWorld {
   readonly ended: (ride: Ride) => void
 }
 
-interface Seat {
-  peer: Peer | null
-  readonly outbox: Outbox
+/** Where a leg sits: what it is owed, and the connection it has. One object, since every relayed message comes by. */
+class Seat extends Outbox {
+  peer: Peer | null = null
 }
 
 export class Ride {
   readonly #world: RideWorld
-  readonly #seats: readonly [Seat, Seat] = [
-    { peer: null, outbox: new Outbox() },
-    { peer: null, outbox: new Outbox() },
-  ]
+  readonly #driver = new Seat()
+  readonly #passenger = new Seat()
   #call: Call
   #detail: RideDetail
   #alarm: Alarm | null = null
@@ -74,7 +72,7 @@ export class Ride {
   /** Takes the ride up after a restart of the server. */
   recover(): void {
     if (this.#call.at === 'ended') return
-    for (const seat of this.#seats) seat.outbox.forget()
+    for (const side of SIDES) this.#seat(side).forget()
     const [next, effects] = recover(this.#call, this.#world.clock.now())
     this.#become(next, effects)
   }
@@ -98,12 +96,12 @@ export class Ride {
 
   /** Who sits in a leg now. */
   peer(side: Side): Peer | null {
-    return this.#seats[side].peer
+    return this.#seat(side).peer
   }
 
   /** Stands for who holds a leg, whatever the connection. */
   client(side: Side): object {
-    return this.#seats[side]
+    return this.#seat(side)
   }
 
   sideOf(userId: string): Side | null {
@@ -121,10 +119,10 @@ export class Ride {
     iceServers: readonly IceServer[],
     token: (generation: number) => string,
   ): void {
-    const seat = this.#seats[side]
+    const seat = this.#seat(side)
     this.#firstJoinAt ??= this.#world.clock.now()
     const generation = this.#sit(side, peer, this.#detail.generations[side] + 1)
-    const waited = seat.outbox.restart()
+    const waited = seat.restart()
     const { users, rideId } = this.#detail
     const authenticated = {
       type: 'authenticated',
@@ -150,11 +148,11 @@ export class Ride {
     received: number,
     token: (generation: number) => string,
   ): void {
-    const seat = this.#seats[side]
+    const seat = this.#seat(side)
     const current = this.#detail.generations[side]
     // The answer to the last try may have been lost, and the new token with it.
-    const isRetry = seat.outbox.isUnheard && generation === current - 1
-    const replay = generation === current || isRetry ? seat.outbox.resume(received) : null
+    const isRetry = seat.isUnheard && generation === current - 1
+    const replay = generation === current || isRetry ? seat.resume(received) : null
     if (replay === null) throw fail('resume_failed')
     const next = this.#sit(side, peer, generation + 1)
     const { frames, gap } = replay
@@ -167,13 +165,13 @@ export class Ride {
 
   /** Forwards a frame as it came, or keeps it while the other leg is not there. The hot path. */
   relay(from: Side, text: string): void {
-    const seat = this.#seats[otherSide(from)]
+    const seat = this.#seat(otherSide(from))
     if (seat.peer !== null) {
-      seat.outbox.sent(text)
+      seat.sent(text)
       seat.peer.send(text)
     } else if (this.#call.at === 'ended') {
       throw fail('session_not_found')
-    } else if (!seat.outbox.hold(text)) {
+    } else if (!seat.hold(text)) {
       throw fail('buffer_full')
     }
   }
@@ -188,12 +186,12 @@ export class Ride {
 
   /** Sends a frame of the server's own to a leg that sits. */
   answer(side: Side, text: string): void {
-    this.#deliver(this.#seats[side], text)
+    this.#deliver(this.#seat(side), text)
   }
 
   /** The connection in a leg is gone. One that was taken over changes nothing. */
   left(side: Side, peer: Peer, goodbye: boolean): void {
-    const seat = this.#seats[side]
+    const seat = this.#seat(side)
     if (seat.peer !== peer) return
     seat.peer = null
     this.apply({ is: goodbye ? 'leave' : 'drop', side })
@@ -201,16 +199,16 @@ export class Ride {
 
   /** The client in the leg has said something: it has its resume token. */
   heard(side: Side): void {
-    this.#seats[side].outbox.heard()
+    this.#seat(side).heard()
   }
 
   /** Every frame sent to the leg so far is followed by a ping, or its pong came. */
   pinged(side: Side): void {
-    this.#seats[side].outbox.mark()
+    this.#seat(side).mark()
   }
 
   ponged(side: Side): void {
-    this.#seats[side].outbox.confirm()
+    this.#seat(side).confirm()
   }
 
   apply(event: CallEvent): void {
@@ -221,15 +219,20 @@ export class Ride {
   /** Lets go of every connection without a word to the call, which its snapshot will carry over. */
   suspend(): void {
     this.#alarm?.cancel()
-    for (const seat of this.#seats) {
+    for (const side of SIDES) {
+      const seat = this.#seat(side)
       const { peer } = seat
       seat.peer = null
       peer?.close(codes.draining.close, 'draining')
     }
   }
 
+  #seat(side: Side): Seat {
+    return side === 0 ? this.#driver : this.#passenger
+  }
+
   #sit(side: Side, peer: Peer, generation: number): number {
-    const seat = this.#seats[side]
+    const seat = this.#seat(side)
     const before = seat.peer
     seat.peer = peer
     before?.close(codes.taken_over.close, 'taken_over')
@@ -283,7 +286,7 @@ export class Ride {
     this.#world.snapshots.drop(this.id)
     this.#world.ended(this)
     for (const side of SIDES) {
-      const seat = this.#seats[side]
+      const seat = this.#seat(side)
       const { peer } = seat
       seat.peer = null
       peer?.close(NORMAL_CLOSE, this.#call.at === 'ended' ? this.#call.reason : '')
@@ -291,14 +294,14 @@ export class Ride {
   }
 
   #say(side: Side, message: RideDown): void {
-    const seat = this.#seats[side]
+    const seat = this.#seat(side)
     const text = write(message)
-    if (seat.peer === null) seat.outbox.holdNotice(text)
+    if (seat.peer === null) seat.holdNotice(text)
     else this.#deliver(seat, text)
   }
 
   #deliver(seat: Seat, text: string): void {
-    seat.outbox.sent(text)
+    seat.sent(text)
     seat.peer?.send(text)
   }
 

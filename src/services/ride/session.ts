@@ -112,7 +112,8 @@ export class RideSession implements Session<RideUp> {
     if (ride.peer(side) === this.#peer) ride.heard(side)
   }
 
-  #seat(who: Seated): void {
-    this.#state = { at: 'seated', ...who }
+  #seat({ ride, side }: Seated): void {
+    // Written out, as a spread would put some of it into a second piece of memory.
+    this.#state = { at: 'seated', ride, side }
   }
 }
