@@ -4,7 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Subprocess } from 'bun'
 
+/** Of a start: on a busy machine it was seen to take 23 s. */
+const START_DEADLINE = 60_000
+/** Of an answer; a tab that does not answer within this hangs. */
 const DEADLINE = 30_000
+/** Until something is to be seen on a page. */
+const SOON = 20_000
 
 /** Nobody is there to be asked, and nothing is fetched from elsewhere. */
 const PREFERENCES = {
@@ -21,10 +26,15 @@ const PREFERENCES = {
 
 type Answer = { result?: Record<string, unknown>; error?: string; message?: string }
 
+interface Waiting {
+  answered(answer: Answer): void
+  failed(error: Error): void
+}
+
 export class Firefox {
   readonly #folder: string
   readonly #child: Subprocess<'ignore', 'ignore', 'pipe'>
-  readonly #waiting = new Map<number, (answer: Answer) => void>()
+  readonly #waiting = new Map<number, Waiting>()
   #socket: WebSocket | null = null
   #context: unknown = null
   #sent = 0
@@ -34,7 +44,17 @@ export class Firefox {
     this.#child = child
   }
 
+  /** Once more, if it fails, and says so. */
   static async start(program: string, env: Record<string, string>): Promise<Firefox> {
+    try {
+      return await Firefox.#start(program, env)
+    } catch (error) {
+      console.warn(`Firefox is started again: ${error}`)
+      return await Firefox.#start(program, env)
+    }
+  }
+
+  static async #start(program: string, env: Record<string, string>): Promise<Firefox> {
     const folder = mkdtempSync(join(tmpdir(), 'ringdown-firefox-'))
     const lines = Object.entries(PREFERENCES).map(
       ([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});`,
@@ -64,12 +84,15 @@ export class Firefox {
     this.#socket = socket
     socket.onmessage = ({ data }) => {
       const answer = JSON.parse(String(data)) as Answer & { id?: number }
-      this.#waiting.get(answer.id ?? -1)?.(answer)
-      this.#waiting.delete(answer.id ?? -1)
+      this.#waiting.get(answer.id ?? -1)?.answered(answer)
     }
     await new Promise<void>((opened, failed) => {
       socket.onopen = () => opened()
-      socket.onclose = () => failed(new Error('Firefox takes no commands'))
+      socket.onclose = () => {
+        const error = new Error('Firefox takes no commands')
+        failed(error)
+        for (const waiting of [...this.#waiting.values()]) waiting.failed(error)
+      }
     })
     await this.#ask('session.new', { capabilities: {} })
     // The first tab goes where a new profile is greeted, some time later.
@@ -83,10 +106,24 @@ export class Firefox {
 
   /** Presses the button of this name, once it is there. */
   async press(name: string): Promise<void> {
+    await this.#find('button', name, 'it.click()')
+  }
+
+  /** Waits until the screen's head says this. */
+  async sees(title: string): Promise<void> {
+    await this.#find('h1', title, 'null')
+  }
+
+  async #find(element: string, text: string, then: string): Promise<void> {
     await this.evaluate(`(async () => {
-      const find = () => [...document.querySelectorAll('button')].find((it) => it.textContent.includes(${JSON.stringify(name)}))
-      while (!find()) await new Promise((later) => setTimeout(later, 50))
-      find().click()
+      const end = performance.now() + ${SOON}
+      for (;;) {
+        const all = [...document.querySelectorAll(${JSON.stringify(element)})]
+        const it = all.find(({ textContent }) => textContent.includes(${JSON.stringify(text)}))
+        if (it) return ${then}
+        if (performance.now() > end) throw new Error('there is only: ' + document.body.innerText)
+        await new Promise((later) => setTimeout(later, 50))
+      }
     })()`)
   }
 
@@ -104,16 +141,20 @@ export class Firefox {
 
   async #ask(method: string, params: object): Promise<Record<string, unknown>> {
     const id = ++this.#sent
-    const answer = await new Promise<Answer>((answered, failed) => {
-      const late = setTimeout(() => failed(new Error(`Firefox does not answer to ${method}`)), DEADLINE)
-      this.#waiting.set(id, (it) => {
-        clearTimeout(late)
-        answered(it)
-      })
+    let late: ReturnType<typeof setTimeout> | undefined
+    const asked = new Promise<Answer>((answered, failed) => {
+      late = setTimeout(() => failed(new Error(`Firefox does not answer to ${method}`)), DEADLINE)
+      this.#waiting.set(id, { answered, failed })
       this.#socket?.send(JSON.stringify({ id, method, params }))
     })
-    if (answer.result === undefined) throw new Error(`${method}: ${answer.error}: ${answer.message}`)
-    return answer.result
+    try {
+      const answer = await asked
+      if (answer.result === undefined) throw new Error(`${method}: ${answer.error}: ${answer.message}`)
+      return answer.result
+    } finally {
+      clearTimeout(late)
+      this.#waiting.delete(id)
+    }
   }
 
   /** Twice is fine. */
@@ -128,7 +169,7 @@ export class Firefox {
 /** Where it takes commands; it says so when it is ready. */
 async function listening(printed: ReadableStream<Uint8Array>): Promise<string> {
   let text = ''
-  const late = AbortSignal.timeout(DEADLINE)
+  const late = AbortSignal.timeout(START_DEADLINE)
   const reader = printed.getReader()
   late.addEventListener('abort', () => void reader.cancel())
   for (;;) {

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Subprocess } from 'bun'
 import { wav } from '../kit/ping.ts'
+import { goFirst, type Undo } from './priority.ts'
 
 export const SAMPLE_RATE = 48_000
 const START_DEADLINE = 10_000
@@ -38,6 +39,7 @@ export class Pulse {
   readonly #server: Subprocess
   readonly #children = new Set<Subprocess>()
   readonly #env: Record<string, string>
+  #goBack: Undo | null = null
 
   private constructor(folder: string, server: Subprocess, env: Record<string, string>) {
     this.#folder = folder
@@ -122,6 +124,8 @@ export class Pulse {
     const says = this.#spawn(['paplay', `--device=${sink}`, '--latency-msec=20', file])
     const format = ['--channels=2', `--rate=${SAMPLE_RATE}`, '--format=s16le', '--latency-msec=10']
     const hears = this.#spawn(['parec', '-d', 'bus.monitor', ...format])
+    const goBack = goFirst()
+    this.#goBack ??= goBack
     try {
       const wanted = seconds * SAMPLE_RATE * 4
       const bytes = new Uint8Array(wanted)
@@ -158,6 +162,7 @@ export class Pulse {
   /** Ends it and all that it plays and records. Twice is fine. */
   async close(): Promise<void> {
     for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, this.#interrupted)
+    this.#goBack?.()
     for (const child of [...this.#children]) await this.#end(child)
     this.#server.kill('SIGKILL')
     await this.#server.exited
