@@ -10,24 +10,21 @@ import { run } from './process.mjs'
  *
  * `timeout` is for one test, in milliseconds. It is far beyond what a test waits for by itself, which says what did not
  * come; and when it is over, Bun ends every process that the tests started, also those that the next test needs.
+ * `retry`: whatever a browser does it does in real time, which a busy machine may not have. So its tests are tried again
+ * so often, as others are that ask for it; what passes only then is named at the end.
  */
 const GROUPS = [
   { name: 'soak', has: (file) => file.startsWith('test/soak/'), timeout: 3_600_000, onlyIfNamed: true },
   { name: 'ear', has: (file) => file.startsWith('test/ear/'), timeout: 600_000, onlyIfNamed: true },
   { name: 'waits', has: (file) => file === 'test/deploy/nginx.test.ts', timeout: 90_000 },
   { name: 'unit', has: (file) => file.startsWith('src/'), timeout: 20_000 },
-  { name: 'browser', has: (file) => file.startsWith('test/browser/'), timeout: 120_000 },
+  { name: 'browser', has: (file) => file.startsWith('test/browser/'), timeout: 120_000, retry: 2 },
   { name: 'fault', has: (file) => file.startsWith('test/fault/'), timeout: 60_000 },
   { name: 'server', has: () => true, timeout: 60_000 },
 ]
 /** What runs beside a group begins with it. */
 const BESIDE = { unit: 'waits', server: 'fault' }
 const ORDER = ['unit', 'server', 'waits', 'fault', 'browser', 'soak', 'ear']
-/**
- * A machine that stands still for a moment, or goes at half its speed, makes tests miss what is right. They are tried
- * again so often, and what passes only then is named at the end. Where figures are strict nothing is tried again.
- */
-const RETRIES = 2
 const LIMIT_MS = 9.5 * 60_000
 const CI = process.env.CI === 'true'
 /** How Bun names a test that was not over with its first attempt. */
@@ -59,7 +56,7 @@ export async function runTests({ root, bun, group, args, log }) {
   const start = async (name, write) => {
     const mine = filesOf(name)
     if (mine.length === 0) return null
-    const { timeout, onlyIfNamed } = GROUPS.find((g) => g.name === name)
+    const { timeout, retry = 0 } = GROUPS.find((g) => g.name === name)
     write(`\n--- ${name}: ${mine.length} ${mine.length === 1 ? 'file' : 'files'}\n`)
     let output = ''
     const code = await run(
@@ -70,7 +67,7 @@ export async function runTests({ root, bun, group, args, log }) {
         '--no-env-file',
         '--no-orphans',
         `--timeout=${timeout}`,
-        `--retry=${onlyIfNamed ? 0 : RETRIES}`,
+        `--retry=${retry}`,
         ...flags,
         ...mine.map((f) => `./${f}`),
       ],

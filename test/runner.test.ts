@@ -8,7 +8,7 @@ const RUNNER = join(import.meta.dir, '../scripts/test.mjs')
 const TESTS = `
 import { expect, test } from 'bun:test'
 let tries = 0
-test('at the third attempt', () => expect(++tries).toBe(3))
+test('at the third attempt', () => expect(++tries).toBe(3), { retry: 2 })
 test('at once', () => {})
 test.skip('not at all', () => {})
 `
@@ -45,7 +45,10 @@ test('a test that passes when it is tried again has passed once, and is named', 
 })
 
 test('a test that never passes has failed once, however often it was tried', async () => {
-  const { end, code } = await run('failing', `${TESTS}test('never', () => expect(tries).toBe(-1))\n`)
+  const { end, code } = await run(
+    'failing',
+    `${TESTS}test('never', () => expect(tries).toBe(-1), { retry: 2 })\n`,
+  )
   expect(end.slice(2)).toEqual([
     'Failed:\n  test/some.test.ts: never (attempt 3)',
     '2 passed, 1 failed, 1 skipped',

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { silentLog } from '../../test/kit/log.ts'
+import { IN_REAL_TIME } from '../../test/kit/real-time.ts'
 import type { Log, Turn } from '../core/ports.ts'
 import { METERED_TURN, openTurn, type TurnSettings } from './turn.ts'
 
@@ -148,28 +149,33 @@ describe('with Metered', () => {
     expect(await names()).toBe('u3')
   })
 
-  test('[F27] when it does not answer, only the first waits, for a second at most; STUN is told all the same', async () => {
-    const { turn, asked, state, warnings } = metered(() => new Promise<Response>(() => {}), URLS)
-    const began = performance.now()
-    const first = await Promise.all([turn.credentials(who), turn.credentials(who)])
-    expect(performance.now() - began).toBeLessThan(1500)
-    for (const it of first) expect(it).toEqual({ iceServers: [{ urls: [STUN as string] }], expiresAt: null })
-    for (let i = 0; i < 100; i++) {
-      now += 1000
-      const [ms, servers] = await took(turn)
-      expect(ms).toBeLessThan(100)
-      expect(servers).toBe(1)
-    }
-    expect(asked.length).toBeLessThan(6)
-    expect(warnings.length).toBeLessThanOrEqual(3)
-    state.answer = GOOD
-    now += 60_000
-    for (let tries = 0; (await took(turn))[1] === 1 && tries < 500; tries++) {
-      now += 1000
-      await Bun.sleep(5)
-    }
-    expect((await took(turn))[1]).toBe(2)
-  })
+  test(
+    '[F27] when it does not answer, only the first waits, for a second at most; STUN is told all the same',
+    IN_REAL_TIME,
+    async () => {
+      const { turn, asked, state, warnings } = metered(() => new Promise<Response>(() => {}), URLS)
+      const began = performance.now()
+      const first = await Promise.all([turn.credentials(who), turn.credentials(who)])
+      expect(performance.now() - began).toBeLessThan(1500)
+      for (const it of first)
+        expect(it).toEqual({ iceServers: [{ urls: [STUN as string] }], expiresAt: null })
+      for (let i = 0; i < 100; i++) {
+        now += 1000
+        const [ms, servers] = await took(turn)
+        expect(ms).toBeLessThan(100)
+        expect(servers).toBe(1)
+      }
+      expect(asked.length).toBeLessThan(6)
+      expect(warnings.length).toBeLessThanOrEqual(3)
+      state.answer = GOOD
+      now += 60_000
+      for (let tries = 0; (await took(turn))[1] === 1 && tries < 500; tries++) {
+        now += 1000
+        await Bun.sleep(5)
+      }
+      expect((await took(turn))[1]).toBe(2)
+    },
+  )
 
   test('what it refuses, or answers without sense, is no user, and the log does not hold the key', async () => {
     for (const answer of [

@@ -4,6 +4,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { version } from '../../package.json'
+import { IN_REAL_TIME } from '../../test/kit/real-time.ts'
 import { options } from '../config/options.ts'
 import type { Running } from '../main.ts'
 import { openLog } from '../observe/log.ts'
@@ -154,7 +155,7 @@ describe('serve', () => {
     ['keys.json', { DATA_DIR: '/proc/nowhere' }],
   ]
   for (const [names, env] of bad) {
-    test(`[T-O7] ${JSON.stringify(env)} stops the start in one line`, async () => {
+    test(`[T-O7] ${JSON.stringify(env)} stops the start in one line`, IN_REAL_TIME, async () => {
       const began = performance.now()
       const { code, out, err } = await spawn([], { DB_PASSWORD: PASSWORD, ...env }).ended()
       expect(performance.now() - began).toBeLessThan(2000)
@@ -179,10 +180,12 @@ describe('serve', () => {
     const script = `
       import { run } from ${JSON.stringify(MAIN)}
       const terminal = { out() {}, err() {}, env: process.env }
-      setTimeout(() => { how() }, 1000)
+      process.on('SIGUSR2', () => { how() })
       process.exit(await run(['serve'], terminal))`
     for (const how of [`throw new Error('boom')`, `void Promise.reject(new Error('boom'))`]) {
       const server = spawn([], { LOG_FORMAT: 'json' }, ['-e', script.replace('how()', how)])
+      await server.until('"msg":"ready"')
+      server.child.kill('SIGUSR2')
       const { code, out } = await server.ended()
       expect(code, how).toBe(1)
       expect(lines(out).at(-1), how).toMatchObject({

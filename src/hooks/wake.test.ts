@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { createHmac } from 'node:crypto'
 import { TestClock } from '../../test/kit/clock.ts'
+import { IN_REAL_TIME } from '../../test/kit/real-time.ts'
 import { until } from '../../test/kit/until.ts'
 import { callId, type Millis } from '../core/ids.ts'
 import type { Log, Metrics, WebhookOutcome } from '../core/ports.ts'
@@ -168,41 +169,45 @@ test('a cancellation does not wait for the pause of the wake-up', async () => {
   expect(types()).toEqual(['call.wake', 'call.cancel'])
 })
 
-test('[HOOK-2] [F28] a backend that answers nothing, or too much, or sends us elsewhere, has not taken it, and costs little', async () => {
-  const elsewhere = Bun.serve({ port: 0, fetch: () => new Response(String(got.push({} as Got))) })
-  const endless = () =>
-    new ReadableStream({
-      async pull(controller) {
-        await Bun.sleep(1)
-        controller.enqueue(new Uint8Array(64 * 1024))
-      },
-    })
-  const hook = open({ patience: 1000 })
-  for (const [name, how, expected, within] of [
-    ['moved', () => Response.redirect(elsewhere.url.href, 307), 'retried', 500],
-    ['found', () => Response.redirect(elsewhere.url.href, 302), 'retried', 500],
-    ['silent', () => new Promise<Response>(() => {}), 'retried', 2000],
-    ['cut', () => new Response(endless(), { status: 500 }), 'retried', 500],
-    ['endless', () => new Response(endless()), 'delivered', 500],
-    ['large', () => new Response('x'.repeat(10_000_000)), 'delivered', 500],
-  ] as const) {
-    got = []
-    outcomes = []
-    answer = how
-    const before = process.memoryUsage.rss()
-    const start = performance.now()
-    hook.wake(call(name))
-    await until(() => outcomes.length === 1, name)
-    expect([name, ...outcomes]).toEqual([name, expected])
-    expect(got.length).toBe(1)
-    expect(performance.now() - start).toBeLessThan(within)
-    expect(process.memoryUsage.rss() - before).toBeLessThan(64 * 1024 * 1024)
-    answer = () => new Response()
-    hook.cancel(ended(name))
-    await until(() => outcomes.includes('delivered') && outcomes.length > 1, `the end of ${name}`)
-  }
-  await elsewhere.stop(true)
-})
+test(
+  '[HOOK-2] [F28] a backend that answers nothing, or too much, or sends us elsewhere, has not taken it, and costs little',
+  IN_REAL_TIME,
+  async () => {
+    const elsewhere = Bun.serve({ port: 0, fetch: () => new Response(String(got.push({} as Got))) })
+    const endless = () =>
+      new ReadableStream({
+        async pull(controller) {
+          await Bun.sleep(1)
+          controller.enqueue(new Uint8Array(64 * 1024))
+        },
+      })
+    const hook = open({ patience: 1000 })
+    for (const [name, how, expected, within] of [
+      ['moved', () => Response.redirect(elsewhere.url.href, 307), 'retried', 500],
+      ['found', () => Response.redirect(elsewhere.url.href, 302), 'retried', 500],
+      ['silent', () => new Promise<Response>(() => {}), 'retried', 2000],
+      ['cut', () => new Response(endless(), { status: 500 }), 'retried', 500],
+      ['endless', () => new Response(endless()), 'delivered', 500],
+      ['large', () => new Response('x'.repeat(10_000_000)), 'delivered', 500],
+    ] as const) {
+      got = []
+      outcomes = []
+      answer = how
+      const before = process.memoryUsage.rss()
+      const start = performance.now()
+      hook.wake(call(name))
+      await until(() => outcomes.length === 1, name)
+      expect([name, ...outcomes]).toEqual([name, expected])
+      expect(got.length).toBe(1)
+      expect(performance.now() - start).toBeLessThan(within)
+      expect(process.memoryUsage.rss() - before).toBeLessThan(64 * 1024 * 1024)
+      answer = () => new Response()
+      hook.cancel(ended(name))
+      await until(() => outcomes.includes('delivered') && outcomes.length > 1, `the end of ${name}`)
+    }
+    await elsewhere.stop(true)
+  },
+)
 
 test('[HOOK-4] one call whose backend hangs holds up no other', async () => {
   answer = ({ body }) =>
@@ -290,7 +295,7 @@ test('closing lets a cancellation arrive, drops what would ring, takes no more, 
   expect(clock.alarms).toBe(0)
 })
 
-test('closing waits for a backend that hangs for two seconds and no longer', async () => {
+test('closing waits for a backend that hangs for two seconds and no longer', IN_REAL_TIME, async () => {
   answer = () => new Promise<Response>(() => {})
   const hook = open()
   hook.wake(call('one'))

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { join } from 'node:path'
+import { IN_REAL_TIME } from '../../test/kit/real-time.ts'
 import { type LogSettings, openLog } from './log.ts'
 import { Lines } from './outlet.ts'
 
@@ -249,7 +250,7 @@ describe('on a real pipe', () => {
     await child.exited
   })
 
-  test('a reader that has stopped reading never makes us wait', async () => {
+  test('a reader that has stopped reading never makes us wait', IN_REAL_TIME, async () => {
     const child = Bun.spawn(
       [
         process.execPath,

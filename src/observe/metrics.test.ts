@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'bun:test'
 import { closeSync, openSync } from 'node:fs'
+import { IN_REAL_TIME } from '../../test/kit/real-time.ts'
 import type { Metrics } from '../core/ports.ts'
 import { readiness } from './health.ts'
 import { openMetrics, type ServerMetrics, type StoreState } from './metrics.ts'
@@ -123,7 +124,7 @@ test('the process tells its memory, processor time and open files', async () => 
   expect(after.get('process_max_fds')).toBeGreaterThan(50)
 })
 
-test('a loop that is held up shows', async () => {
+test('a loop that is held up shows', IN_REAL_TIME, async () => {
   await Bun.sleep(150)
   Bun.sleepSync(400)
   await Bun.sleep(20)

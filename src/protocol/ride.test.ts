@@ -232,17 +232,10 @@ describe('what is relayed', () => {
     }
   })
 
-  test('may be a candidate as browsers write them, with members of its own and nulls', () => {
+  test('may be a candidate with nulls and with members of its own', () => {
     for (const text of [
-      candidate({ sdpMid: null, sdpMLineIndex: null }),
-      candidate({
-        sdpMid: '0',
-        sdpMLineIndex: 0,
-        usernameFragment: 'EsAw',
-        relayProtocol: null,
-        url: 'turn:x',
-      }),
-      '{"type":"ice_candidate","candidate":{"candidate":""}}',
+      candidate({ sdpMLineIndex: null, sdpMid: null }),
+      candidate({ sdpMid: '0', sdpMLineIndex: 0, relayProtocol: null, url: 'turn:x' }),
     ]) {
       expect(rideCodec.read(text) as object).toEqual(JSON.parse(text))
     }

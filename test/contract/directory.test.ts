@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'bun:test'
 import type { BoundIdentity, Directory, DirectoryKey } from '../../src/core/ports.ts'
 import { MariaDb } from '../kit/mariadb.ts'
 import { describeWith } from '../kit/need.ts'
+import { IN_REAL_TIME } from '../kit/real-time.ts'
 import { type OpenedStore, openTestStore, T0 } from '../kit/stores.ts'
 import { until } from '../kit/until.ts'
 import { forEveryStore } from './implementations.ts'
@@ -263,7 +264,10 @@ describeWith('mariadbd', 'the directory without its MariaDB', () => {
     expect(said.map(({ level }) => level)).toEqual(['error', 'info'])
   }, 60_000)
 
-  test('frozen: every question is answered in time, also the thousandth, and none piles up', async () => {
+  test('frozen: every question is answered in time, also the thousandth, and none piles up', {
+    ...IN_REAL_TIME,
+    timeout: 60_000,
+  }, async () => {
     await answersAgain()
     const before = await store.directory.find('a')
     await mariadb.signal('SIGSTOP')
@@ -274,15 +278,15 @@ describeWith('mariadbd', 'the directory without its MariaDB', () => {
     await mariadb.signal('SIGCONT')
     await answersAgain()
     expect(await store.directory.find('a')).toEqual(before)
-  }, 60_000)
+  })
 
-  test('tables that somebody dropped are made again', async () => {
+  test('tables that somebody dropped are made again', { ...IN_REAL_TIME, timeout: 60_000 }, async () => {
     await answersAgain()
     await mariadb.query('DROP TABLE direct_keys', 'outage')
     await expectUnavailable(store.directory.find('a'))
     await answersAgain()
     expect((await store.directory.find('a')).key).toBeNull()
-  }, 60_000)
+  })
 
   test('two servers agree on who is first', async () => {
     const other = openTestStore({ mysql: { ...mariadb.settings, database: 'outage' } })
@@ -305,7 +309,10 @@ describeWith('mariadbd', 'the directory without its MariaDB', () => {
   })
 })
 
-test('on a disk that cannot be written every change is refused, and does not happen later', async () => {
+test('on a disk that cannot be written every change is refused, and does not happen later', {
+  ...IN_REAL_TIME,
+  timeout: 20_000,
+}, async () => {
   const store = openTestStore()
   const { Database } = await import('bun:sqlite')
   await store.directory.bind('a', null, first)
@@ -323,4 +330,4 @@ test('on a disk that cannot be written every change is refused, and does not hap
   expect(await store.directory.find('b')).toEqual(NOBODY)
   expect(await store.directory.bind('b', null, second)).toBe(true)
   await store.close()
-}, 20_000)
+})

@@ -6,6 +6,7 @@ import { FastClock } from '../kit/fast-clock.ts'
 import { MariaDb } from '../kit/mariadb.ts'
 import { describeWith } from '../kit/need.ts'
 import { random } from '../kit/random.ts'
+import { IN_REAL_TIME } from '../kit/real-time.ts'
 import { arrived, created, ended, find, newId, type OpenedStore, openTestStore } from '../kit/stores.ts'
 import { type Handling, TcpProxy } from '../kit/tcp-proxy.ts'
 import { until } from '../kit/until.ts'
@@ -21,6 +22,8 @@ describeWith('mariadbd', 'the database', () => {
   }, 60_000)
   afterAll(() => mariadb?.stop())
   afterEach(async () => {
+    // A test that failed may have left it killed or stopped.
+    await mariadb.up()
     for (const close of closing.splice(0).reverse()) await close()
   })
 
@@ -86,7 +89,10 @@ describeWith('mariadbd', 'the database', () => {
     }
   }
 
-  test('[LOG-4] [F5] killed again and again under load: every call is in it once, in its last state', async () => {
+  test('[LOG-4] [F5] killed again and again under load: every call is in it once, in its last state', {
+    ...IN_REAL_TIME,
+    timeout: 60_000,
+  }, async () => {
     const store = open()
     const calls = load(store, 5, 10)
     for (let round = 1; round <= 3; round++) {
@@ -108,9 +114,12 @@ describeWith('mariadbd', 'the database', () => {
     // It is said when it goes and when it comes back, not each time it is tried.
     expect(store.lines.filter(({ level }) => level === 'error').length).toBe(3)
     expect(store.lines.filter(({ level }) => level === 'info').length).toBe(3)
-  }, 60_000)
+  })
 
-  test('[F5] a long backlog is carried at 2,000 rows a second, and a new call does not wait for its end', async () => {
+  test('[F5] a long backlog is carried at 2,000 rows a second, and a new call does not wait for its end', {
+    ...IN_REAL_TIME,
+    timeout: 60_000,
+  }, async () => {
     await mariadb.signal('SIGKILL')
     const store = open()
     const ids = Array.from({ length: 20_000 }, newId)
@@ -136,9 +145,12 @@ describeWith('mariadbd', 'the database', () => {
     console.log(`carried ${Math.round(perSecond)} rows a second`)
     expect(perSecond).toBeGreaterThan(2000)
     expect((await tally()).length).toBe(20_001)
-  }, 60_000)
+  })
 
-  test('[F6] it takes connections and never answers: what asks it is given up in time, and nothing piles up', async () => {
+  test('[F6] it takes connections and never answers: what asks it is given up in time, and nothing piles up', {
+    ...IN_REAL_TIME,
+    timeout: 60_000,
+  }, async () => {
     const proxy = await proxied()
     // Ten times as fast: patience ends after half a second.
     const store = open(proxy.port, 10)
@@ -165,24 +177,28 @@ describeWith('mariadbd', 'the database', () => {
     expect(await tally()).toEqual(expected)
     expect(Math.max(...waits)).toBeLessThan(1000)
     expect((await find(store)).length).toBe(expected.length)
-  }, 60_000)
-
-  test('[F6] a server that stops while its database hangs is gone within seconds, and loses nothing', async () => {
-    const store = open()
-    await until(() => store.status().reachable, 'the table')
-    await mariadb.signal('SIGSTOP')
-    const id = newId()
-    store.callLog.append(created(id))
-    await store.callLog.synced()
-    const from = performance.now()
-    await store.close()
-    expect(performance.now() - from).toBeLessThan(4000)
-    await mariadb.signal('SIGCONT')
-    const next = openTestStore({ dataDir: store.dataDir, mysql: { ...mariadb.settings, database } })
-    closing.push(() => next.close())
-    await arrived(next)
-    expect(await tally()).toEqual([`${id} created 0`])
   })
+
+  test(
+    '[F6] a server that stops while its database hangs is gone within seconds, and loses nothing',
+    IN_REAL_TIME,
+    async () => {
+      const store = open()
+      await until(() => store.status().reachable, 'the table')
+      await mariadb.signal('SIGSTOP')
+      const id = newId()
+      store.callLog.append(created(id))
+      await store.callLog.synced()
+      const from = performance.now()
+      await store.close()
+      expect(performance.now() - from).toBeLessThan(4000)
+      await mariadb.signal('SIGCONT')
+      const next = openTestStore({ dataDir: store.dataDir, mysql: { ...mariadb.settings, database } })
+      closing.push(() => next.close())
+      await arrived(next)
+      expect(await tally()).toEqual([`${id} created 0`])
+    },
+  )
 
   test('[F7] cut off around a COMMIT, again and again: every call is in it once', async () => {
     const chance = random()

@@ -8,6 +8,7 @@ import { PAYLOAD_BYTES } from '../../src/services/direct/directs.ts'
 import { ChildServer, closeChildren } from '../kit/child-server.ts'
 import { random } from '../kit/random.ts'
 import { frame, type RawPeer, TEXT } from '../kit/raw-peer.ts'
+import { IN_REAL_TIME } from '../kit/real-time.ts'
 import { ADMIN_KEY, API_KEY, type Session } from '../kit/server.ts'
 import { until } from '../kit/until.ts'
 
@@ -105,7 +106,10 @@ async function statuses(server: ChildServer): Promise<Map<string, string>> {
 }
 
 describe('killed in the middle of calls', () => {
-  test('[F1] [RIDE-20] [LOG-3] both parties of every call resume, and every call ends with its true reason', async () => {
+  test('[F1] [RIDE-20] [LOG-3] both parties of every call resume, and every call ends with its true reason', {
+    ...IN_REAL_TIME,
+    timeout: 40_000,
+  }, async () => {
     const server = await ChildServer.start({ settings: { RECONNECT_GRACE: '3s', SESSION_DURATION: '10m' } })
     const all = await calls(server, 60)
     const silence = talk(all)
@@ -134,7 +138,7 @@ describe('killed in the middle of calls', () => {
     expect(await reasons(stay.slice(20))).toEqual(new Set(['active']))
     expect(await reasons(half)).toEqual(new Set(['disconnect_passenger']))
     expect(await reasons(gone)).toEqual(new Set(['server_restart']))
-  }, 40_000)
+  })
 
   test('[F2] [LOG-2] [HTTP-7] at any instant: no answer without a row, and no second row for a repeated request', async () => {
     const server = await ChildServer.start()
@@ -181,6 +185,7 @@ describe('killed in the middle of calls', () => {
 describe('told to stop', () => {
   test.each(['SIGTERM', 'SIGINT'] as const)(
     '[F3] [WS-14] [HTTP-12] by %s under load: phones are told, code 0, and every session that was promised is there',
+    { ...IN_REAL_TIME, timeout: 30_000 },
     async (signal) => {
       const server = await ChildServer.start({ settings: { SESSION_DURATION: '10m' } })
       const all = await calls(server, 20)
@@ -210,7 +215,6 @@ describe('told to stop', () => {
       expect(back.every(Boolean)).toBe(true)
       expect(server.printed).not.toContain('"level":"error"')
     },
-    30_000,
   )
 
   test('[F3] a second time at once, it goes as well, and nothing that was promised is lost', async () => {
@@ -226,7 +230,10 @@ describe('told to stop', () => {
   }, 20_000)
 })
 
-test('[F4] [WS-6] frozen for longer than the heartbeat, it takes nobody for dead who is alive', async () => {
+test('[F4] [WS-6] frozen for longer than the heartbeat, it takes nobody for dead who is alive', {
+  ...IN_REAL_TIME,
+  timeout: 20_000,
+}, async () => {
   const settings = { HEARTBEAT_INTERVAL: '400ms', HEARTBEAT_TIMEOUT: '1s', SESSION_DURATION: '10m' }
   const server = await ChildServer.start({ settings })
   const all = await calls(server, 20)
@@ -238,10 +245,13 @@ test('[F4] [WS-6] frozen for longer than the heartbeat, it takes nobody for dead
   const closed = all.flatMap(({ phones }) => phones.filter(({ peer }) => peer.isClosed))
   expect(closed).toHaveLength(0)
   expect((await statuses(server)).values().every((status) => status === 'active')).toBe(true)
-}, 20_000)
+})
 
 describe('out of file descriptors', () => {
-  test('[F23] it keeps who is there, and takes in others again when it can', async () => {
+  test('[F23] it keeps who is there, and takes in others again when it can', {
+    ...IN_REAL_TIME,
+    timeout: 20_000,
+  }, async () => {
     const server = await ChildServer.start({ descriptors: 100 })
     const [{ phones }] = (await calls(server, 1)) as [Call]
     const crowd: Socket[] = []
@@ -266,7 +276,7 @@ describe('out of file descriptors', () => {
     const startedAt = performance.now()
     await call(server)
     expect(performance.now() - startedAt).toBeLessThan(1_500)
-  }, 20_000)
+  })
 })
 
 test('[T-O6] a thousand sockets at every bound at once cost what the bounds say', async () => {

@@ -44,8 +44,9 @@ export class MariaDb {
     return mariadb
   }
 
-  /** Starts it again, after `kill`. Resolves when it takes connections. */
+  /** Starts it again, or lets it go on, where it was killed or stopped. Resolves when it takes connections. */
   async up(): Promise<void> {
+    if (this.#process?.exitCode === null && this.#process.signalCode === null) return this.signal('SIGCONT')
     const child = Bun.spawn(
       [
         this.#program,

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { PAYLOAD_BYTES } from '../../src/services/direct/directs.ts'
 import { exchange, request, socketsOf } from '../kit/raw-http.ts'
 import { BINARY, frame, PING, PONG, RawPeer, Refused, TEXT } from '../kit/raw-peer.ts'
+import { IN_REAL_TIME } from '../kit/real-time.ts'
 import {
   API_KEY,
   activeRide,
@@ -218,26 +219,31 @@ describe('guessing', () => {
     expect(body).toEqual({ status: 'ok' })
   })
 
-  test('[RIDE-2] takes the same time whether there is no session, none any more, or one of others', async () => {
-    const server = await startServer()
-    const live = await server.createSession()
-    const over = await server.createSession()
-    await server.ask('DELETE', `/sessions/${over.session_id}`)
-    const ids = [crypto.randomUUID(), over.session_id, live.session_id]
-    const took: number[][] = [[], [], []]
-    for (let round = 0; round < 150; round++) {
-      for (const [which, id] of ids.entries()) {
-        const peer = await server.connect()
-        const startedAt = performance.now()
-        peer.send(claim(id, 'somebody'))
-        await peer.next()
-        took[which]?.push(performance.now() - startedAt)
-        peer.drop()
+  test(
+    '[RIDE-2] takes the same time whether there is no session, none any more, or one of others',
+    IN_REAL_TIME,
+    async () => {
+      const server = await startServer()
+      const live = await server.createSession()
+      const over = await server.createSession()
+      await server.ask('DELETE', `/sessions/${over.session_id}`)
+      const ids = [crypto.randomUUID(), over.session_id, live.session_id]
+      const took: number[][] = [[], [], []]
+      for (let round = 0; round < 150; round++) {
+        for (const [which, id] of ids.entries()) {
+          const peer = await server.connect()
+          const startedAt = performance.now()
+          peer.send(claim(id, 'somebody'))
+          await peer.next()
+          took[which]?.push(performance.now() - startedAt)
+          peer.drop()
+        }
       }
-    }
-    const medians = took.map((times) => times.sort((a, b) => a - b)[75] ?? Number.NaN)
-    expect(Math.max(...medians) - Math.min(...medians)).toBeLessThan(1)
-  })
+      // Of the quick ones: those are the server's own, and the others the machine's.
+      const usual = took.map((times) => times.sort((a, b) => a - b)[30] ?? Number.NaN)
+      expect(Math.max(...usual) - Math.min(...usual)).toBeLessThan(1)
+    },
+  )
 
   test('[RIDE-17] at a resume token, from one that is right in all but one character, gets nowhere', async () => {
     const server = await startServer()
@@ -278,7 +284,7 @@ describe('guessing', () => {
   })
 })
 
-test('[HTTP-2] a wrong key takes as long however much of it is right', async () => {
+test('[HTTP-2] a wrong key takes as long however much of it is right', IN_REAL_TIME, async () => {
   const server = await startServer()
   const guesses = [`${API_KEY.slice(0, -1)}x`, `x${API_KEY.slice(1)}`, 'x'.repeat(API_KEY.length), 'x']
   const took = guesses.map((): number[] => [])
@@ -428,7 +434,7 @@ describe('memory and descriptors', () => {
     noErrors(server)
   })
 
-  test('[WS-7] fragments of nothing do not keep the server from others', async () => {
+  test('[WS-7] fragments of nothing do not keep the server from others', IN_REAL_TIME, async () => {
     const server = await startServer()
     const ride = await activeRide(server)
     const hostile = await server.connect()
@@ -436,28 +442,35 @@ describe('memory and descriptors', () => {
     const nothing = Buffer.concat(
       Array.from({ length: 20_000 }, () => frame(0, Buffer.alloc(0), { fin: false })),
     )
+    const took: number[] = []
     for (let i = 0; i < 20; i++) {
       hostile.socket.write(nothing)
       const startedAt = performance.now()
       await unharmed(ride)
-      expect(performance.now() - startedAt).toBeLessThan(500)
+      took.push(performance.now() - startedAt)
     }
+    // A machine that stands still makes some of them slow, and fragments would make all.
+    expect(took.sort((a, b) => a - b)[10]).toBeLessThan(500)
   })
 
-  test('[WS-5] thousands who say nothing keep nobody out, and are gone after 10 s', async () => {
-    const server = await startServer()
-    const silent: RawPeer[] = []
-    for (let i = 0; i < 20; i++) {
-      silent.push(...(await Promise.all(Array.from({ length: 100 }, () => server.connect()))))
-    }
-    const startedAt = performance.now()
-    await unharmed(await activeRide(server))
-    expect(performance.now() - startedAt).toBeLessThan(500)
-    await server.clock.wind(10_100)
-    const codes = await Promise.all(silent.map(async (peer) => (await peer.closed()).code))
-    expect(new Set(codes)).toEqual(new Set([4401]))
-    expect((await server.ask('GET', '/metrics')).text).toMatch(/^ringdown_sockets 2$/m)
-  })
+  test(
+    '[WS-5] thousands who say nothing keep nobody out, and are gone after 10 s',
+    IN_REAL_TIME,
+    async () => {
+      const server = await startServer()
+      const silent: RawPeer[] = []
+      for (let i = 0; i < 20; i++) {
+        silent.push(...(await Promise.all(Array.from({ length: 100 }, () => server.connect()))))
+      }
+      const startedAt = performance.now()
+      await unharmed(await activeRide(server))
+      expect(performance.now() - startedAt).toBeLessThan(500)
+      await server.clock.wind(10_100)
+      const codes = await Promise.all(silent.map(async (peer) => (await peer.closed()).code))
+      expect(new Set(codes)).toEqual(new Set([4401]))
+      expect((await server.ask('GET', '/metrics')).text).toMatch(/^ringdown_sockets 2$/m)
+    },
+  )
 
   test('a client that never reads again costs a descriptor for a few seconds only, however it came to be closed', async () => {
     const server = await startServer({ RECONNECT_GRACE: '10m', SESSION_DURATION: '1h' })
