@@ -232,10 +232,17 @@ describe('what is relayed', () => {
     }
   })
 
-  test('may be a candidate with nulls and with members of its own', () => {
+  test('may be a candidate as browsers write them, with members of its own and nulls', () => {
     for (const text of [
-      candidate({ sdpMLineIndex: null, sdpMid: null }),
-      candidate({ sdpMid: '0', sdpMLineIndex: 0, relayProtocol: null, url: 'turn:x' }),
+      candidate({ sdpMid: null, sdpMLineIndex: null }),
+      candidate({
+        sdpMid: '0',
+        sdpMLineIndex: 0,
+        usernameFragment: 'EsAw',
+        relayProtocol: null,
+        url: 'turn:x',
+      }),
+      '{"type":"ice_candidate","candidate":{"candidate":""}}',
     ]) {
       expect(rideCodec.read(text) as object).toEqual(JSON.parse(text))
     }
