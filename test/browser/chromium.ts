@@ -25,21 +25,25 @@ export function withTone(program: string, frequency: number, folder: string): Pr
   return withVoice(program, toneWav(frequency), folder, [NO_GESTURE])
 }
 
-/** A browser that gives pages a microphone in which this WAV file is heard, round and round. */
+/**
+ * A browser that gives pages a microphone in which this WAV file is heard, round and round. `without`: what Playwright
+ * would start it with, as it is no matter in other tests.
+ */
 export function withVoice(
   program: string,
   wav: Uint8Array,
   folder: string,
   more: string[] = [],
+  without: string[] = [],
 ): Promise<Browser> {
   const file = join(folder, `${Bun.hash(wav)}.wav`)
   writeFileSync(file, wav)
-  return launch(program, [
+  const voice = [
     '--use-fake-ui-for-media-stream',
     '--use-fake-device-for-media-stream',
     `--use-file-for-fake-audio-capture=${file}`,
-    ...more,
-  ])
+  ]
+  return launch(program, [...voice, ...more], without)
 }
 
 /** A browser whose person says no to everything. */
@@ -47,6 +51,6 @@ export function refusing(program: string): Promise<Browser> {
   return launch(program, [NO_GESTURE, '--use-fake-device-for-media-stream', '--deny-permission-prompts'])
 }
 
-function launch(program: string, more: string[]): Promise<Browser> {
-  return chromium.launch({ executablePath: program, args: [...FLAGS, ...more] })
+function launch(program: string, more: string[], without: string[] = []): Promise<Browser> {
+  return chromium.launch({ executablePath: program, args: [...FLAGS, ...more], ignoreDefaultArgs: without })
 }

@@ -108,7 +108,7 @@ export class LinePerson {
 }
 
 /** Runs in the page before its own scripts: hears what its worker says. */
-function overhear(): void {
+export function overhear(): void {
   const Original = Worker
   const delaysShown: { at: number; delay: Delay }[] = []
   Object.assign(globalThis, {

@@ -3,7 +3,7 @@
  * does what its microphone gave. The page knows nothing of it, and nobody has to touch the page to listen: a script that
  * runs in a page by `page.evaluate` counts as a gesture of a person, and would wake what waits for one.
  */
-import type { CDPSession, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import type { Recording } from './hearing.ts'
 
 export interface Heard {
@@ -83,11 +83,20 @@ class Kept {
   }
 }
 
+/** What an ear needs of the tools of a page, whoever opened it. */
+export interface PageTools {
+  send(
+    method: 'Runtime.evaluate',
+    params: { expression: string; awaitPromise: boolean; returnByValue: boolean },
+  ): Promise<{ result: { value?: unknown }; exceptionDetails?: { text: string } | undefined }>
+}
+
 export class Ear {
-  readonly #devtools: CDPSession
+  readonly #devtools: PageTools
   readonly #kept: Record<Tap, Kept> = { ear: new Kept(), mouth: new Kept() }
 
-  private constructor(devtools: CDPSession) {
+  /** `devtools`: of a page in which `tap` ran before its own scripts. */
+  constructor(devtools: PageTools) {
     this.#devtools = devtools
   }
 
@@ -144,7 +153,7 @@ export class Ear {
 }
 
 /** Runs in the page before its own scripts. Keeps the last minute and a bit. */
-function tap(): void {
+export function tap(): void {
   interface Piece {
     at: number
     sampleRate: number
