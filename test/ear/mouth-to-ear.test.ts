@@ -9,8 +9,9 @@ import type { Browser, Page } from 'playwright-core'
 import { LINE_KEY } from '../browser/line-person.ts'
 import { ChildServer } from '../kit/child-server.ts'
 import { delays, median, onsets, quantile } from '../kit/hearing.ts'
-import { describeWith, need, testWith } from '../kit/need.ts'
+import { describeWith, need } from '../kit/need.ts'
 import { pings } from '../kit/ping.ts'
+import { IN_REAL_TIME } from '../kit/real-time.ts'
 import { realSound } from './browsers.ts'
 import { callByWebRtc, emptyPages, hearOneself } from './calls.ts'
 import { Firefox } from './firefox.ts'
@@ -94,7 +95,9 @@ describeWith('pulseaudio', 'mouth to ear', (pulseaudio) => {
       said: said.length,
       pings: found.length,
     }
-    rows.push(row)
+    // Tried again, the last one counts.
+    const at = rows.findIndex((other) => other.path === path)
+    rows.splice(at < 0 ? rows.length : at, 1, row)
     return row
   }
 
@@ -140,20 +143,21 @@ describeWith('pulseaudio', 'mouth to ear', (pulseaudio) => {
     expect(rows.find((row) => row.path === 'the line, 10 ms')?.p95).toBeLessThanOrEqual(115)
   })
 
+  const firefox = need('firefox-esr')
   for (const [path, isFromFirefox] of [
     ['the line, Chromium to Firefox', false],
     ['the line, Firefox to Chromium', true],
   ] as const) {
-    testWith('firefox-esr', path, async (program) => {
-      const [of, to] = [pulse.env('mic', 'void'), pulse.env('mic2', 'ear')]
-      const chrome = await page(
-        isFromFirefox ? 'mic2' : 'mic',
-        isFromFirefox ? 'ear' : 'void',
-        `${server.url}/line.html?apikey=${LINE_KEY}#generate_leaf`,
-      )
+    const hears = async () => {
+      if (firefox === null) return
+      const speaks = ['mic', 'void'] as const
+      const listens = ['mic2', 'ear'] as const
+      const [ofChromium, ofFirefox] = isFromFirefox ? [listens, speaks] : [speaks, listens]
+      const start = `${server.url}/line.html?apikey=${LINE_KEY}#generate_leaf`
+      const chrome = await page(ofChromium[0], ofChromium[1], start)
       await chrome.waitForURL(/#leaf_/)
-      await pulse.useSource(isFromFirefox ? 'mic' : 'mic2')
-      const fox = await Firefox.start(program, isFromFirefox ? of : to)
+      await pulse.useSource(ofFirefox[0])
+      const fox = await Firefox.start(firefox, pulse.env(ofFirefox[0], ofFirefox[1]))
       try {
         await fox.goto(chrome.url())
         await fox.evaluate(WATCH_LATENCY)
@@ -171,9 +175,11 @@ describeWith('pulseaudio', 'mouth to ear', (pulseaudio) => {
         expect(await fox.evaluate('globalThis.asked')).toBe(0)
       } finally {
         await fox.close()
+        for (const browser of opened.splice(0)) await browser.close()
         await pulse.useSource('mic')
       }
-    })
+    }
+    test.skipIf(firefox === null)(path, hears, IN_REAL_TIME)
   }
 })
 
