@@ -109,14 +109,15 @@ describeWith('chromium', 'the sound of a line', (chromium) => {
 
   test('the delay that is shown is the one there is', async () => {
     const { a, b } = await talking()
-    await oneOf(
-      async () => {
-        const since = Date.now()
-        const [atA, atB] = await both(a, b, 3_300)
-        return { shown: median(await b.shown(since)), there: median(late(atA, atB)) }
-      },
-      ({ shown, there }) => Math.abs(shown - there) < 15,
-    )
+    // Not the best of some pieces: a figure that is wrong by as much as a busy machine makes it swing is right at times.
+    const off: number[] = []
+    for (let piece = 0; piece < 9 && !(off.length > 2 && Math.abs(median(off)) < 15); piece++) {
+      const since = Date.now()
+      const [atA, atB] = await both(a, b, 2_300)
+      const there = late(atA, atB)
+      if (there.length > 0) off.push(median(await b.shown(since)) - median(there))
+    }
+    expect(Math.abs(median(off))).toBeLessThan(15)
   })
 
   test('the narrow profile is heard too', async () => {
