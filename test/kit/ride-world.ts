@@ -4,7 +4,7 @@
  */
 import { type CallId, callId } from '../../src/core/ids.ts'
 import type { CallRecord, Receipt, Snapshot } from '../../src/core/ports.ts'
-import type { RideUp } from '../../src/protocol/ride.ts'
+import type { RideRead } from '../../src/protocol/ride.ts'
 import { Rides, type RideTerms } from '../../src/services/ride/rides.ts'
 import type { RideTokens } from '../../src/services/ride/tokens.ts'
 import { TestClock } from './clock.ts'
@@ -44,7 +44,7 @@ export class RideWorld {
   readonly receipts = new Map<string, Receipt>()
   readonly #terms: RideTerms
   #made = 0
-  #phones: Phone<RideUp>[] = []
+  #phones: Phone<RideRead>[] = []
   /** Makes `synced` fail. */
   diskFull = false
   #process: ProcessClock
@@ -68,7 +68,7 @@ export class RideWorld {
   }
 
   /** A connection that has said nothing yet. */
-  connect(pongs = true): Phone<RideUp> {
+  connect(pongs = true): Phone<RideRead> {
     const phone = new Phone(this.rides.endpoint(), this.#process, pongs)
     this.#phones.push(phone)
     return phone

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import type { Phone } from '../../../test/kit/phone.ts'
 import { RideWorld } from '../../../test/kit/ride-world.ts'
 import { callId, type Side } from '../../core/ids.ts'
-import type { RideUp } from '../../protocol/ride.ts'
+import type { RideRead } from '../../protocol/ride.ts'
 
 const USERS = ['driver', 'passenger'] as const
 
@@ -21,7 +21,7 @@ interface Life {
 }
 
 interface Line {
-  readonly phone: Phone<RideUp>
+  readonly phone: Phone<RideRead>
   readonly call: number
   readonly side: Side
   life: Life | null

@@ -20,7 +20,7 @@ import type {
 import { Failure, fail } from '../../protocol/codes.ts'
 import type { CreateSession, SessionView } from '../../protocol/http.ts'
 import { AUTHENTICATE_TIMEOUT, METADATA_BYTES } from '../../protocol/limits.ts'
-import { RIDE_PATH, type RideDown, type RideUp, rideCodec } from '../../protocol/ride.ts'
+import { RIDE_PATH, type RideDown, type RideRead, rideCodec } from '../../protocol/ride.ts'
 import { Ride, type RideDetail, type RideWorld, ROLES } from './ride.ts'
 import { type Reception, RideSession, type Seated } from './session.ts'
 import type { RideTokens } from './tokens.ts'
@@ -150,7 +150,7 @@ export class Rides {
   }
 
   /** What phones connect to. */
-  endpoint(): TextEndpoint<RideUp> {
+  endpoint(): TextEndpoint<RideRead> {
     const reception: Reception = {
       authenticate: (message, from, seated) => this.#authenticate(message, from, seated),
       resume: (message, from) => this.#resume(message, from),
@@ -166,7 +166,7 @@ export class Rides {
       firstWordWithin: AUTHENTICATE_TIMEOUT,
       tooLate: 'authenticate_timeout',
       heartbeat: this.#deps.terms.heartbeat,
-      open: (peer): Session<RideUp> => new RideSession(peer, reception),
+      open: (peer): Session<RideRead> => new RideSession(peer, reception),
     }
   }
 
@@ -250,7 +250,11 @@ export class Rides {
     return this.#live.get(id)
   }
 
-  #authenticate(message: RideUp & { type: 'authenticate' }, peer: Peer, seated: (who: Seated) => void): void {
+  #authenticate(
+    message: RideRead & { type: 'authenticate' },
+    peer: Peer,
+    seated: (who: Seated) => void,
+  ): void {
     const { turn } = this.#deps
     const { ride, side } = this.#seatOf(message)
     if (turn === null) return this.#seat(message, peer, NO_TURN, seated)
@@ -260,7 +264,7 @@ export class Rides {
   }
 
   /** The leg that a stranger may sit in. Throws `session_not_found`, `join_token_invalid`, `join_token_required`. */
-  #seatOf({ session_id, user_id, join_token: token }: RideUp & { type: 'authenticate' }): Seated {
+  #seatOf({ session_id, user_id, join_token: token }: RideRead & { type: 'authenticate' }): Seated {
     const { terms, tokens } = this.#deps
     const ride = this.#find(session_id)
     const side = ride?.sideOf(user_id) ?? null
@@ -271,7 +275,7 @@ export class Rides {
   }
 
   #seat(
-    message: RideUp & { type: 'authenticate' },
+    message: RideRead & { type: 'authenticate' },
     peer: Peer,
     given: TurnCredentials,
     seated: (who: Seated) => void,
@@ -304,7 +308,7 @@ export class Rides {
     return { type: 'ice_servers', ice_servers: [...given.iceServers], expires_at: given.expiresAt }
   }
 
-  #resume(message: RideUp & { type: 'resume' }, peer: Peer): Seated {
+  #resume(message: RideRead & { type: 'resume' }, peer: Peer): Seated {
     const { tokens } = this.#deps
     const claim = tokens.readResume(message.resume_token)
     const ride = claim === null ? undefined : this.#find(claim.id)

@@ -6,7 +6,7 @@ import type { Session } from '../../core/door.ts'
 import type { Side } from '../../core/ids.ts'
 import type { Peer } from '../../core/ports.ts'
 import { fail } from '../../protocol/codes.ts'
-import { type RideDown, type RideUp, write } from '../../protocol/ride.ts'
+import { type RideDown, type RideRead, write } from '../../protocol/ride.ts'
 import type { Ride } from './ride.ts'
 
 const PONG = write({ type: 'pong' })
@@ -19,14 +19,14 @@ export interface Seated {
 
 /** Lets a stranger in. `seated` is called once, at once or after the live holder of the leg was asked; or never. */
 export interface Reception {
-  authenticate(message: RideUp & { type: 'authenticate' }, peer: Peer, seated: (who: Seated) => void): void
-  resume(message: RideUp & { type: 'resume' }, peer: Peer): Seated
+  authenticate(message: RideRead & { type: 'authenticate' }, peer: Peer, seated: (who: Seated) => void): void
+  resume(message: RideRead & { type: 'resume' }, peer: Peer): Seated
   iceServers(who: Seated): Promise<RideDown>
 }
 
 type State = { at: 'stranger' } | { at: 'asking' } | ({ at: 'seated' } & Seated) | { at: 'gone' }
 
-export class RideSession implements Session<RideUp> {
+export class RideSession implements Session<RideRead> {
   readonly #peer: Peer
   readonly #reception: Reception
   #state: State = { at: 'stranger' }
@@ -38,7 +38,7 @@ export class RideSession implements Session<RideUp> {
     this.#reception = reception
   }
 
-  message(message: RideUp, text: string): boolean {
+  message(message: RideRead, text: string): boolean {
     const state = this.#state
     if (state.at !== 'seated') {
       this.#introduce(message)
@@ -87,7 +87,7 @@ export class RideSession implements Session<RideUp> {
     state.ride.ponged(state.side)
   }
 
-  #introduce(message: RideUp): void {
+  #introduce(message: RideRead): void {
     if (this.#state.at !== 'stranger') throw fail('not_authenticated')
     if (message.type === 'resume') {
       this.#seat(this.#reception.resume(message, this.#peer))
