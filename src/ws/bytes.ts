@@ -89,6 +89,10 @@ export class BytesConnection extends Connection implements BytesPeer {
     return this.send(bytes)
   }
 
+  protected get letIn(): string {
+    return 'connection received'
+  }
+
   protected begin(): void {
     const query = this.#query
     this.#query = null

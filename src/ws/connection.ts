@@ -94,6 +94,9 @@ export abstract class Connection implements Remote {
   /** A frame came. */
   abstract received(data: string | Uint8Array): void
 
+  /** What the log calls it when it is admitted. */
+  protected abstract get letIn(): string
+
   /** The handshake is done: makes the session, which may admit or close. */
   protected abstract begin(): void
 
@@ -156,7 +159,7 @@ export abstract class Connection implements Remote {
     if (this.#allowance.takeEntry(now)) this.#giveBack()
     this.#giveBack = NOTHING
     this.#who = context
-    this.log.info({}, this.#endpoint.speaks === 'bytes' ? 'connection received' : 'connection admitted')
+    this.log.info({}, this.letIn)
     this.#schedule()
   }
 

@@ -73,6 +73,10 @@ export class TextConnection extends Connection implements Peer {
     if (close !== null) this.close(close, failure.code)
   }
 
+  protected get letIn(): string {
+    return 'connection admitted'
+  }
+
   protected begin(): void {
     const { clock } = this.world
     const { firstWordWithin, tooLate } = this.#endpoint
