@@ -1,10 +1,9 @@
 import { describe, expect, test } from 'bun:test'
-import fc from 'fast-check'
 import type { TSchema } from 'typebox'
 import { codes, endReasons, Failure, fail } from './codes.ts'
 import { createSession, sessionCreated } from './http.ts'
 import { ID_CHARS } from './limits.ts'
-import { checker, messageReader, parseObject } from './read.ts'
+import { checker, parseObject } from './read.ts'
 import { down, type RideDown, rideCodec, up, write } from './ride.ts'
 
 /** The Failure that something throws; anything else it throws, or nothing, fails the test. */
@@ -239,105 +238,6 @@ describe('what is relayed', () => {
       candidate({ sdpMid: '0', sdpMLineIndex: 0, relayProtocol: null, url: 'turn:x' }),
     ]) {
       expect(rideCodec.read(text) as object).toEqual(JSON.parse(text))
-    }
-  })
-})
-
-const line =
-  'candidate:842163049 1 udp 1677729535 203.0.113.7 46154 typ srflx raddr 0.0.0.0 rport 0 ufrag EsAw'
-
-/** As Chromium, Firefox, Safari and the libraries of phones write it, and the last of all. */
-const USUAL = [
-  { candidate: line, sdpMid: '0', sdpMLineIndex: 0, usernameFragment: 'EsAw' },
-  { candidate: line, sdpMid: 'audio', sdpMLineIndex: 12 },
-  { candidate: line, sdpMid: null, sdpMLineIndex: null, usernameFragment: null },
-  { candidate: line, sdpMLineIndex: 0 },
-  { candidate: line },
-  { candidate: '', sdpMid: '0', sdpMLineIndex: 0, usernameFragment: '\u00e9\u{1f600}' },
-].map((fields) => candidate(fields))
-
-describe('a candidate as nearly every client writes it', () => {
-  test.each(USUAL)('is known by its form: %s', (text) => {
-    expect(rideCodec.read(text)).toEqual({ type: 'ice_candidate' })
-  })
-
-  const parsed = messageReader(up)
-
-  /** What of a message the service sees, or that it is refused. */
-  const seen = (read: (text: string) => { type: string }, text: string) => {
-    try {
-      return read(text).type
-    } catch {
-      return 'refused'
-    }
-  }
-
-  test.each(['00', '01', '-1', '-0', '1.5', '1e1', '+1', '1234567890', '1e999', 'nul', '"0"', '{}', ''])(
-    'is read as the parser and the schema read it, with the index %s',
-    (index) => {
-      const text = candidate({ sdpMLineIndex: 0 }).replace('"sdpMLineIndex":0', `"sdpMLineIndex":${index}`)
-      expect(seen(rideCodec.read, text)).toBe(seen(parsed, text))
-    },
-  )
-
-  test('is read as the parser and the schema read it, whatever is changed in it', () => {
-    const odd = fc.constantFrom(
-      ...[
-        '"',
-        '\\',
-        '{',
-        '}',
-        '[',
-        ']',
-        ',',
-        ':',
-        ' ',
-        '\n',
-        '\0',
-        '\x1f',
-        '\x7f',
-        '\u2028',
-        '0',
-        '00',
-        '-',
-        '1.5',
-        '9',
-      ],
-      ...[
-        'null',
-        'nul',
-        '""',
-        '\\"',
-        '\\u0041',
-        '"sdpMid":"1",',
-        ',"sdpMLineIndex":1',
-        '"candidate":',
-        '"a":1,',
-        '}}',
-      ],
-    )
-    const change = fc.record({ at: fc.nat(400), drop: fc.nat(8), put: fc.oneof(odd, fc.constant('')) })
-    const changes = fc.array(change, { maxLength: 3 })
-    const same = fc.property(fc.constantFrom(...USUAL), changes, (from, all) => {
-      let text = from
-      for (const { at, drop, put } of all) {
-        const here = at % (text.length + 1)
-        text = text.slice(0, here) + put + text.slice(here + drop)
-      }
-      expect(seen(rideCodec.read, text)).toBe(seen(parsed, text))
-    })
-    fc.assert(same, { numRuns: 5_000, includeErrorInReport: true })
-  })
-
-  test('takes no long while to refuse, however it was made up', () => {
-    const size = 64 * 1024
-    for (const text of [
-      candidate({ candidate: 'x'.repeat(size) }).slice(0, -2),
-      `{"type":"ice_candidate","candidate":{"candidate":${'"'.repeat(size)}`,
-    ]) {
-      const from = performance.now()
-      expect(seen(rideCodec.read, text)).toBe('refused')
-      expect(performance.now() - from).toBeLessThan(1_000)
     }
   })
 })

@@ -7,7 +7,7 @@
  */
 import { type Static, type TProperties, Type } from 'typebox'
 import { codes, codesOf, endReasons, type Failure } from './codes.ts'
-import { iceServer } from './ice.ts'
+import { iceServer, USUAL_CANDIDATE } from './ice.ts'
 import { ID_CHARS } from './limits.ts'
 import { messageReader } from './read.ts'
 
@@ -168,19 +168,7 @@ export type RideDown =
   | { type: 'error'; code: string; message: string }
 
 const readUp = messageReader(up) as (text: string) => RideUp
-/** A string without an escape, and an index. */
-const TEXT = '"[^"\\\\\\u0000-\\u001f]*"'
-const INDEX = '(?:0|[1-9][0-9]{0,8})'
-
-/**
- * A candidate as nearly every client writes it: what `JSON.stringify` makes of an RTCIceCandidateInit, its members in
- * the order of the specification, no escape in a string. Candidates are most of what is relayed, and text of this form
- * needs no parsing: it is JSON, names no key twice, and fits the schema. Any other text is parsed.
- */
-const usualCandidate = new RegExp(
-  `^\\{"type":"ice_candidate","candidate":\\{"candidate":${TEXT}(?:,"sdpMid":(?:${TEXT}|null))?` +
-    `(?:,"sdpMLineIndex":(?:${INDEX}|null))?(?:,"usernameFragment":(?:${TEXT}|null))?\\}\\}$`,
-)
+const usualCandidate = new RegExp(`^\\{"type":"ice_candidate","candidate":${USUAL_CANDIDATE}\\}$`)
 const CANDIDATE = { type: 'ice_candidate' } as const
 
 export const rideCodec = {

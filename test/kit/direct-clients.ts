@@ -22,12 +22,12 @@ import {
   type PeerKey,
 } from '../../src/client/index.ts'
 import type { OpenSocket, SocketEvents } from '../../src/client/ports.ts'
-import type { DirectUp } from '../../src/protocol/direct.ts'
+import type { DirectRead } from '../../src/protocol/direct.ts'
 import { type DirectWorld, HOST, signed, settle as turn } from './direct-world.ts'
 import type { Phone } from './phone.ts'
 
 interface Wire {
-  readonly phone: Phone<DirectUp>
+  readonly phone: Phone<DirectRead>
   readonly on: SocketEvents
   isOver: boolean
 }

@@ -15,7 +15,7 @@ import type {
   TurnCredentials,
 } from '../../src/core/ports.ts'
 import type { EndReason } from '../../src/protocol/codes.ts'
-import type { DirectUp } from '../../src/protocol/direct.ts'
+import type { DirectRead } from '../../src/protocol/direct.ts'
 import { Directs, type DirectTerms } from '../../src/services/direct/directs.ts'
 import type { DirectTokens, Proofs } from '../../src/services/direct/trust.ts'
 import { TestClock } from './clock.ts'
@@ -137,7 +137,7 @@ export class DirectWorld {
   readonly #options: WorldOptions
   readonly #proofs = proofs()
   #made = 0
-  #phones: Phone<DirectUp>[] = []
+  #phones: Phone<DirectRead>[] = []
   #held: (() => void)[] | null = null
   #process: ProcessClock
   directs: Directs
@@ -162,7 +162,7 @@ export class DirectWorld {
   }
 
   /** A connection that has said nothing yet. */
-  connect(pongs = true): Phone<DirectUp> {
+  connect(pongs = true): Phone<DirectRead> {
     const phone = new Phone(this.directs.endpoint(), this.#process, pongs)
     this.#phones.push(phone)
     return phone
@@ -240,12 +240,12 @@ export function settle(): Promise<void> {
 /** A client of the service in a test: the phone, and what it takes to come in. */
 export class Client {
   readonly world: DirectWorld
-  readonly phone: Phone<DirectUp>
+  readonly phone: Phone<DirectRead>
   resumeToken = ''
   /** Text frames got, as the protocol has them counted. */
   received = 0
 
-  constructor(world: DirectWorld, phone: Phone<DirectUp>) {
+  constructor(world: DirectWorld, phone: Phone<DirectRead>) {
     this.world = world
     this.phone = phone
   }

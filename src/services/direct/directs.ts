@@ -18,7 +18,7 @@ import type {
   TurnCredentials,
 } from '../../core/ports.ts'
 import { codes, fail } from '../../protocol/codes.ts'
-import { DIRECT_PATH, type DirectDown, type DirectUp, directCodec } from '../../protocol/direct.ts'
+import { DIRECT_PATH, type DirectDown, type DirectRead, directCodec } from '../../protocol/direct.ts'
 import { Clients } from './clients.ts'
 import type { Device } from './device.ts'
 import { Keys } from './keys.ts'
@@ -114,7 +114,7 @@ export class Directs {
   }
 
   /** What clients connect to. */
-  endpoint(): TextEndpoint<DirectUp> {
+  endpoint(): TextEndpoint<DirectRead> {
     const registrar = this.#registrar
     const switchboard = this.#switchboard
     const keys = this.#keys
@@ -154,7 +154,7 @@ export class Directs {
       firstWordWithin: REGISTER_TIMEOUT,
       tooLate: 'register_timeout',
       heartbeat: HEARTBEAT,
-      open: (peer): Session<DirectUp> => new DirectSession(peer, reception),
+      open: (peer): Session<DirectRead> => new DirectSession(peer, reception),
     }
   }
 

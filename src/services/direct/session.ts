@@ -6,10 +6,10 @@
 import type { Session } from '../../core/door.ts'
 import type { Peer } from '../../core/ports.ts'
 import { codes, Failure, fail } from '../../protocol/codes.ts'
-import { type DirectDown, type DirectUp, writeDirect } from '../../protocol/direct.ts'
+import { type DirectDown, type DirectRead, writeDirect } from '../../protocol/direct.ts'
 import type { Device } from './device.ts'
 
-export type Said<T extends DirectUp['type']> = (DirectUp & { type: T })['payload']
+export type Said<T extends DirectRead['type']> = (DirectRead & { type: T })['payload']
 
 /** A nonce that was handed out on this connection. Good once. */
 export interface Challenge {
@@ -43,7 +43,7 @@ type State = { at: 'stranger' } | { at: 'asking' } | { at: 'registered'; device:
 
 const PONG = writeDirect({ type: 'PONG', payload: {} })
 
-export class DirectSession implements Session<DirectUp> {
+export class DirectSession implements Session<DirectRead> {
   readonly #peer: Peer
   readonly #reception: Reception
   #state: State = { at: 'stranger' }
@@ -60,7 +60,7 @@ export class DirectSession implements Session<DirectUp> {
     this.#reception = reception
   }
 
-  message(message: DirectUp, text: string): boolean {
+  message(message: DirectRead, text: string): boolean {
     const state = this.#state
     if (state.at !== 'registered') {
       this.#introduce(message)
@@ -129,7 +129,7 @@ export class DirectSession implements Session<DirectUp> {
     device.ponged()
   }
 
-  #introduce(message: DirectUp): void {
+  #introduce(message: DirectRead): void {
     if (message.type === 'PING') {
       this.#peer.send(PONG)
     } else if (this.#state.at !== 'stranger') {
