@@ -46,6 +46,9 @@ const SHORT = 10
 const CUT_ABOVE = 40
 const CUT_STEADY_ABOVE = 15
 const STEADY = 20
+/** A speaker that took nothing for more than this never catches up: cut when so many pieces, and no fewer, agree. */
+const STOOD_STILL = 8
+const STILL = 3
 /** Off the margin by more than this: the rate is bent, until it is off by less than that. */
 const DEAD_BAND = 3
 const BACK_WITHIN = 1
@@ -93,6 +96,9 @@ export class BufferControl {
   #pieces: number[] = []
   #pieceAt = 0
   #pieceLeast = Number.POSITIVE_INFINITY
+  /** By how much the speaker's time is behind the wall's, at least, in each of the last pieces; newest last. */
+  #lags: number[] = []
+  #pieceLag = Number.POSITIVE_INFINITY
   #sinceSecond = 0
   #error = 0
   underruns = 0
@@ -137,10 +143,11 @@ export class BufferControl {
     return left
   }
 
-  /** Before each piece that is played. `fill`: sound at hand; `wants`: how much is played now. */
-  step(now: number, fill: number, wants: number): Step {
+  /** Before each piece that is played. `fill`: sound at hand; `wants`: how much is played now; `wall`: any clock. */
+  step(now: number, fill: number, wants: number, wall = Number.NaN): Step {
     const elapsed = this.#lastStep === null ? 0 : now - this.#lastStep
     this.#lastStep = now
+    this.#pieceLag = Math.min(this.#pieceLag, wall - now)
     if (this.#state === 'waiting') {
       // Until the next sound comes, this one is used up; what is left then is the margin.
       if (fill < Math.max(this.#margin + this.#frame - wants, wants)) return SILENCE
@@ -211,6 +218,9 @@ export class BufferControl {
     if (now - this.#pieceAt < PIECE_MS) return false
     this.#pieces.push(this.#pieceLeast)
     if (this.#pieces.length > LONG) this.#pieces.shift()
+    this.#lags.push(this.#pieceLag)
+    if (this.#lags.length > SHORT) this.#lags.shift()
+    this.#pieceLag = Number.POSITIVE_INFINITY
     this.#pieceAt = now
     this.#pieceLeast = Number.POSITIVE_INFINITY
     return true
@@ -232,7 +242,18 @@ export class BufferControl {
     // Sooner while the stream settles: its first frames come in bursts.
     const pieces = now - this.#startedAt < SETTLE_MS ? SHORT : STEADY
     const steady = Math.min(...this.#pieces.slice(-pieces)) - this.#margin
-    return this.#pieces.length >= pieces && steady > CUT_STEADY_ABOVE ? steady : 0
+    if (this.#pieces.length >= pieces && steady > CUT_STEADY_ABOVE) return steady
+    const still = this.#stoodStill()
+    const since = Math.min(...this.#pieces.slice(-STILL)) - this.#margin
+    if (this.#pieces.length < STILL || !(Math.min(still, since) > STOOD_STILL)) return 0
+    this.#lags = []
+    return Math.min(still, since)
+  }
+
+  /** For how long the speaker took nothing, a moment ago. A link that is late may be sooner again; this stays. */
+  #stoodStill(): number {
+    if (this.#lags.length <= STILL) return 0
+    return Math.min(...this.#lags.slice(-STILL)) - Math.min(...this.#lags.slice(0, -STILL))
   }
 
   #bend(now: number, elapsed: number): void {

@@ -112,7 +112,7 @@ export class Playout {
     }
     this.#burst += out.length
     const wants = this.#ms(out.length)
-    const step = this.#control.step(now, this.#ms(Math.max(0, this.#free())), wants)
+    const step = this.#control.step(now, this.#ms(Math.max(0, this.#free())), wants, wall)
     this.#ratio = step.ratio
     if (step.play === 'silence') out.fill(0)
     else this.#play(out, step)
