@@ -21,7 +21,7 @@ export interface BufferOptions {
   readonly ceiling: number
 }
 
-export const BUFFER: BufferOptions = { floor: 3, start: 8, ceiling: 80 }
+export const BUFFER: BufferOptions = { floor: 8, start: 8, ceiling: 80 }
 export const MOBILE_BUFFER: BufferOptions = { floor: 20, start: 20, ceiling: 80 }
 
 /**
@@ -42,10 +42,10 @@ const GIVE_UP_MS = 1_000
 const PIECE_MS = 100
 const LONG = 40
 const SHORT = 10
-/** More above the margin than this for a piece, or than this all the time for two seconds: cut. */
+/** More above the margin than this for a piece, or than this all the time for three seconds: cut. */
 const CUT_ABOVE = 40
-const CUT_STEADY_ABOVE = 15
-const STEADY = 20
+const CUT_STEADY_ABOVE = 8
+const STEADY = 30
 /** A speaker that took nothing for more than this never catches up: cut when so many pieces, and no fewer, agree. */
 const STOOD_STILL = 8
 const STILL = 3
@@ -167,7 +167,6 @@ export class BufferControl {
 
   /** After a step that asked for a cut: so much was taken out. */
   wasCut(ms: number): void {
-    this.#clocks.disturbed()
     this.#clocks.took(ms)
   }
 
@@ -246,8 +245,10 @@ export class BufferControl {
     const still = this.#stoodStill()
     const since = Math.min(...this.#pieces.slice(-STILL)) - this.#margin
     if (this.#pieces.length < STILL || !(Math.min(still, since) > STOOD_STILL)) return 0
-    this.#lags = []
-    return Math.min(still, since)
+    const cut = Math.min(still, since)
+    // What is left of it, if it stood still again meanwhile, is seen next.
+    for (let i = 0; i < this.#lags.length - STILL; i++) this.#lags[i] = (this.#lags[i] as number) + cut
+    return cut
   }
 
   /** For how long the speaker took nothing, a moment ago. A link that is late may be sooner again; this stays. */

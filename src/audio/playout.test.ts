@@ -187,11 +187,12 @@ describe('the timeline', () => {
   })
 
   for (const driftPpm of [480, -480]) {
-    test(`clocks that differ by ${driftPpm} ppm: the delay is flat for minutes, nothing is cut`, () => {
+    test(`clocks that differ by ${driftPpm} ppm: the delay is flat for minutes, no more than a frame is cut`, () => {
       const run = playoutRig({ seconds: 120, signal: stamp, driftPpm, jitter: 4, burst: 480 })
       const [early, late] = [delays(run, 40_000, 75_000), delays(run, 85_000, 120_000)]
       expect(Math.abs(median(early) - median(late))).toBeLessThan(8)
-      expect(run.playout.numbers().cutMs).toBe(0)
+      // Before the drift is known: speakers take a frame's worth at once, and where in it a frame comes, wanders.
+      expect(run.playout.numbers().cutMs).toBeLessThan(12)
       expect(Math.abs(run.playout.numbers().driftPpm - driftPpm)).toBeLessThan(40)
     })
   }
