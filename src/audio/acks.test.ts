@@ -136,6 +136,25 @@ test('on a link that suffices nothing is dropped and nothing offered, whatever i
     }
 })
 
+test('an ack that waited on its way back says nothing of the way there', () => {
+  const droppedWith = (there: number, back: number) => {
+    const policy = new LatePolicy()
+    for (let now = 0; now < 10_000; now += 10) {
+      policy.mayGo(now / 10, now)
+      if (now % CONTROL_EVERY !== 0) continue
+      // After a second of an empty link; what is heard was sent so long ago, and its ack as well.
+      const [late, held] = now < 1_000 ? [10, 10] : [there, back]
+      const number = Math.floor((now - late - held) / 10)
+      const report = { heard: { number, clock: 0, hold: 0 }, echo: { clock: clockOf(now - 20), hold: 0 } }
+      if (number >= 0) policy.heard(clockOf(now - held), report, now)
+    }
+    return policy.dropped
+  }
+  expect(droppedWith(10, 110)).toBe(0)
+  expect(droppedWith(40, 110)).toBe(0)
+  expect(droppedWith(110, 10)).toBeGreaterThan(100)
+})
+
 test('a way that delivers in bursts is no thin link: next to nothing is dropped, or made up', () => {
   for (const [jitter, delay] of [
     [80, 10],

@@ -8,6 +8,7 @@
  * Times in ms of the sender's monotonic clock, clocks in 0.1 ms of it, modulo 2^32.
  */
 import type { Control } from './control.ts'
+import { Freshness } from './freshness.ts'
 
 /** Between control frames. */
 export const CONTROL_EVERY = 50
@@ -22,6 +23,8 @@ const PROBE_AT_LEAST_EVERY = 1_000
 const LATE = 120
 const LATE_MORE = 100
 const LATE_MORE_IN_BURSTS = 160
+/** For how long an ack may have waited on its way here, by what comes to all frames of the peer: it is no fault of ours. */
+const MOST_BACK = 250
 /** An ack of one frame more than so many times what is made in its time; and for so long the way is known for it. */
 const BURST = 1.4
 const BURSTS_FOR = 6_000
@@ -61,6 +64,9 @@ export class LatePolicy {
   #pieces: { readonly piece: number; frames: number; dropped: number }[] = []
   #lateAt = Number.NEGATIVE_INFINITY
   #burstAt = Number.NEGATIVE_INFINITY
+  readonly #wayBack = new Freshness()
+  /** How much later than the quickest the last control frame came. */
+  #back = 0
   /** Of the last control frame. */
   #peerClock: number | null = null
   /** How many each ack of the last second was for. */
@@ -75,6 +81,8 @@ export class LatePolicy {
     this.#acked = []
     this.#lateAt = this.#burstAt = Number.NEGATIVE_INFINITY
     this.#peerClock = null
+    this.#wayBack.peerChanged()
+    this.#back = 0
   }
 
   /** The shortest round trip lately; null before the first. */
@@ -115,6 +123,7 @@ export class LatePolicy {
     // By the peer's clock: control frames that come together were not sent together.
     const since = this.#peerClock === null ? 0 : ((clock - this.#peerClock) | 0) / 10
     this.#peerClock = clock
+    this.#back = Math.min(MOST_BACK, this.#wayBack.delayOf(clock, now))
     if (heard === null) return
     const next = this.#waiting.findIndex(({ number }) => isAfter(number, heard.number))
     const frames = next < 0 ? this.#waiting.length : next
@@ -162,7 +171,8 @@ export class LatePolicy {
   #patience(now: number): number {
     const { roundTrip } = this
     const more = now - this.#burstAt < BURSTS_FOR ? LATE_MORE_IN_BURSTS : LATE_MORE
-    return roundTrip === null ? LATE_AT_FIRST : Math.max(LATE, roundTrip + more)
+    // Else an end whose frames fill the way back would have both ways for itself.
+    return this.#back + (roundTrip === null ? LATE_AT_FIRST : Math.max(LATE, roundTrip + more))
   }
 
   #measure(roundTrip: number, now: number): void {
