@@ -116,7 +116,8 @@ test('levels that rise evenly are a clock; levels that rise as they like, or too
   expect(learned([0, 1.2, 2.4, 3.6, 4.8, 6])).toBeCloseTo(300, 0)
   expect(learned([0, 4, 2.5, 5.5, 4.8, 8])).toBe(0)
   expect(learned([0, 4, 8, 12, 16, 20])).toBe(0)
-  expect(learned([0, 1.2, 2.4, 43.6, 44.8, 46, 47.2])).toBeWithin(200, 301)
+  expect(learned([0, 1.2, 2.4, 43.6, 44.8, 46, 47.2])).toBeWithin(299, 301)
+  expect(learned([0, 1.2, 2.4, 20, 21.2, 22.4, 5, 6.2, 7.4, 30, 31.2, 12, 13.2])).toBeWithin(299, 301)
 })
 
 test('what creeps for a while and then stops is no clock, and a clock that is known stays known', () => {

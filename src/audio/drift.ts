@@ -5,7 +5,8 @@
  * A clock is told from everything else that moves a level (another way through the network, a machine that gets busy, a
  * speaker that stood still) by this: it draws a straight line, and goes on with it. So the longest stretch up to now whose
  * looks lie on a line decides, by the median of the slopes between all of them; and what is known stays until a stretch
- * contradicts it by more than the jitter of a look, so that equal clocks are taken for equal.
+ * contradicts it by more than the jitter of a look, so that equal clocks are taken for equal. Where a level jumps, the line
+ * goes on beside: only looks between the same jumps are compared.
  */
 
 /**
@@ -17,6 +18,8 @@ const MOST_LOOKS = 30
 const LEAST_LOOKS = 6
 const LEAST_LOOKS_AGAIN = 10
 const STEP = 4
+/** Between looks with no jump between them. */
+const LEAST_SLOPES = 9
 /** More than clocks that differ by the most could come to from one look to the next: 2 ms, and some jitter. */
 const JUMP_MS = 3
 /** What must show of a drift in all, in ms, and the most there can be. */
@@ -28,7 +31,7 @@ const OFF_MS = 0.75
 
 interface Line {
   readonly slope: number
-  /** Ms from its first look to its last. */
+  /** Ms from its first look to its last, less those across jumps. */
   readonly span: number
 }
 
@@ -38,6 +41,9 @@ export class DriftEstimate {
   /** When, and the level then; newest last. */
   readonly #times = new Float64Array(MOST_LOOKS)
   readonly #levels = new Float64Array(MOST_LOOKS)
+  /** Of each look, between which jumps it lies. */
+  readonly #stretches = new Float64Array(MOST_LOOKS)
+  #stretch = 0
   readonly #slopes = new Float64Array((MOST_LOOKS * (MOST_LOOKS - 1)) / 2)
   #count = 0
   #highest = Number.NEGATIVE_INFINITY
@@ -72,23 +78,20 @@ export class DriftEstimate {
   }
 
   #look(now: number, level: number): void {
-    const [times, levels] = [this.#times, this.#levels]
-    if (this.#count > 0) {
-      const since = now - (times[this.#count - 1] as number)
-      const jump = level - (levels[this.#count - 1] as number) - this.drift * since
-      // A few such jumps in the middle of what is remembered would look like a slope.
-      if (this.#isDisturbed || Math.abs(jump) > JUMP_MS) {
-        for (let i = 0; i < this.#count; i++) levels[i] = (levels[i] as number) + jump
-      }
+    const [times, levels, stretches] = [this.#times, this.#levels, this.#stretches]
+    const last = this.#count - 1
+    if (last >= 0) {
+      const expected = (levels[last] as number) + this.drift * (now - (times[last] as number))
+      if (this.#isDisturbed || Math.abs(level - expected) > JUMP_MS) this.#stretch++
     }
     this.#isDisturbed = false
     if (this.#count === MOST_LOOKS) {
-      times.copyWithin(0, 1)
-      levels.copyWithin(0, 1)
+      for (const all of [times, levels, stretches]) all.copyWithin(0, 1)
       this.#count--
     }
     times[this.#count] = now
-    levels[this.#count++] = level
+    levels[this.#count] = level
+    stretches[this.#count++] = this.#stretch
     if (this.#count >= LEAST_LOOKS) this.#estimate()
   }
 
@@ -108,20 +111,31 @@ export class DriftEstimate {
     return null
   }
 
-  /** Of the looks from this one on, if they lie on one. */
+  /** Of the looks from this one on, if they lie on one, but for where it jumped. */
   #line(first: number): Line | null {
-    const [times, levels] = [this.#times, this.#levels]
-    const rise = (a: number, b: number) => (levels[b] as number) - (levels[a] as number)
-    const since = (a: number, b: number) => (times[b] as number) - (times[a] as number)
-    let count = 0
+    const [times, levels, stretches] = [this.#times, this.#levels, this.#stretches]
+    let [count, span] = [0, 0]
     for (let a = first; a < this.#count; a++) {
-      for (let b = a + 1; b < this.#count; b++) this.#slopes[count++] = rise(a, b) / since(a, b)
+      for (let b = a + 1; b < this.#count && stretches[b] === stretches[a]; b++) {
+        const since = (times[b] as number) - (times[a] as number)
+        if (b === a + 1) span += since
+        this.#slopes[count++] = ((levels[b] as number) - (levels[a] as number)) / since
+      }
     }
+    if (count < LEAST_SLOPES) return null
     const slope = quarter(this.#slopes.subarray(0, count).sort(), 2)
-    const span = since(first, this.#count - 1)
-    count = 0
-    for (let a = first; a < this.#count; a++) this.#slopes[count++] = rise(first, a) - slope * since(first, a)
-    const off = this.#slopes.subarray(0, count).sort()
+    const off = this.#slopes.subarray(0, this.#count - first)
+    for (let from = first; from < this.#count; ) {
+      let to = from
+      let sum = 0
+      for (; to < this.#count && stretches[to] === stretches[from]; to++) {
+        off[to - first] = (levels[to] as number) - slope * (times[to] as number)
+        sum += off[to - first] as number
+      }
+      for (let i = from; i < to; i++) off[i - first] = (off[i - first] as number) - sum / (to - from)
+      from = to
+    }
+    off.sort()
     const spread = quarter(off, 3) - quarter(off, 1)
     return spread > Math.max(OFF_MS, OFF_SHARE * Math.abs(slope) * span) ? null : { slope, span }
   }
