@@ -18,7 +18,8 @@ export async function processorShare(browser: Browser, ms: number): Promise<Map<
   const elapsed = performance.now() - start
   const shares = new Map<string, number>()
   for (const [i, { type }] of processInfo.entries()) {
-    const share = (100 * ((after[i] ?? 0) - (before[i] ?? 0))) / elapsed
+    // One that has ended meanwhile has nothing to tell.
+    const share = (100 * Math.max(0, (after[i] ?? 0) - (before[i] ?? 0))) / elapsed
     shares.set(type, (shares.get(type) ?? 0) + share)
   }
   return shares
