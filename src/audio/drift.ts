@@ -56,7 +56,7 @@ export class DriftEstimate {
     this.#taken += ms
   }
 
-  /** Sound was missing, or too much waited: the speaker, the link or the machine stood still. */
+  /** Sound was missing: the speaker, the link or the machine stood still. */
   disturbed(): void {
     this.#isDisturbed = true
   }

@@ -40,7 +40,7 @@ export function NumbersPanel({ line, history }: NumbersProps) {
                   <dd dir="ltr">{value}</dd>
                 </div>
               ))}
-              <div class="hash">
+              <div>
                 <dt>{words.numbers.page}</dt>
                 <dd dir="ltr">{hash?.match(/.{8}/g)?.join(' ') ?? '–'}</dd>
               </div>
